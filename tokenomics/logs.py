@@ -1,0 +1,52 @@
+"""What the process says: JSON (or text) lines, requests on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from tokenomics.units import rfc3339_micros
+
+_RANK = {"debug": 0, "info": 1, "warn": 2, "error": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Writes lines. `level` and `format` are those of the config; `debug` adds tracebacks."""
+
+    level: str = "info"
+    format: str = "json"
+    requests: TextIO | None = None
+    diagnostics: TextIO | None = None
+    debug: bool = False
+
+    def say(self, level: str, message: str, **fields: object) -> None:
+        """A diagnostic line. An `error` field that is an exception is shown by its text."""
+        if _RANK[level] < _RANK[self.level]:
+            return
+        error = fields.pop("error", None)
+        if isinstance(error, BaseException):
+            fields["error"] = f"{type(error).__name__}: {error}"
+            if self.debug:
+                fields["traceback"] = "".join(traceback.format_exception(error))
+        row = {"time": rfc3339_micros(time.time()), "level": level, "message": message, **fields}
+        self._write(self.diagnostics or sys.stderr, row)
+
+    def request(self, row: dict[str, Any]) -> None:
+        """A line of the request log."""
+        self._write(self.requests or sys.stdout, row)
+
+    def _write(self, stream: TextIO, row: dict[str, Any]) -> None:
+        if self.format == "json":
+            line = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        else:
+            rest = " ".join(
+                f"{k}={v!r}" for k, v in row.items() if k not in ("time", "level", "message")
+            )
+            line = f"{row['time']} {row.get('level', 'info'):5} {row.get('message', '')} {rest}"
+        stream.write(line + "\n")
+        stream.flush()

@@ -1,0 +1,66 @@
+"""JSON as providers read it, refusing what two parsers could read differently.
+
+Duplicate keys, NaN and Infinity, invalid UTF-8, lone surrogates and nesting deeper than the
+interpreter takes are errors: a body that the proxy and the provider understand differently is a
+way around every rule (RFC 8259 section 4 leaves duplicate names undefined).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+
+class BadJSON(ValueError):
+    """Not JSON that may pass; the message says where."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise BadJSON(f"the key {key!r} stands twice in one object")
+            seen.add(key)
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise BadJSON(f"{name} is not a JSON number")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+
+
+def loads(data: bytes | str) -> Any:
+    """The value of a JSON text. Raises BadJSON with the place of the fault."""
+    try:
+        text = data if isinstance(data, str) else str(data, "utf-8")
+    except UnicodeDecodeError as e:
+        raise BadJSON(f"not UTF-8 at byte {e.start}") from None
+    try:
+        value = _decoder.decode(text)
+    except json.JSONDecodeError as e:
+        raise BadJSON(f"{e.msg} at line {e.lineno} column {e.colno}") from None
+    except RecursionError:
+        raise BadJSON("nested too deeply") from None
+    except BadJSON:
+        raise
+    except ValueError as e:  # an integer of more digits than Python converts
+        raise BadJSON(str(e).split(";")[0]) from None
+    if "\\u" in text:  # only an escape can make a lone surrogate, for the text itself is UTF-8
+        _no_lone_surrogates(value)
+    return value
+
+
+def _no_lone_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadJSON("a \\u escape is half of a surrogate pair") from None
+
+
+def dumps(value: Any) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
