@@ -1,0 +1,1 @@
+"""Configuration: `settings` is the table, `sources` reads files, `providers` the catalogue."""

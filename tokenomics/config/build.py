@@ -1,0 +1,211 @@
+"""From a parsed document, the environment and flags to a frozen `Config`, with all faults at once.
+
+Pure: the document is what YAML or TOML gave, `lines` says where each key stood, `env` is a mapping.
+Precedence: flag, environment, file, default (contract 3).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from tokenomics.config import settings
+from tokenomics.config.settings import Config, Webhook, rows
+from tokenomics.errors import Invalid
+from tokenomics.tokens import Secret
+from tokenomics.units import parse_duration, parse_size
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
+_CHOICES = {
+    "session.backend": ("memory",),
+    "logging.level": ("debug", "info", "warn", "error"),
+    "logging.format": ("json", "text"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where values come from. `file` names the document in messages; `lines` maps a dotted key to
+    the line it stands on; `flags` maps dotted keys to values given on the command line."""
+
+    file: str
+    document: Mapping[str, Any]
+    lines: Mapping[str, int]
+    env: Mapping[str, str]
+    flags: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A config and what a person should know about it (accepted settings that do nothing yet)."""
+
+    config: Config
+    warnings: tuple[str, ...]
+
+
+class _Builder:
+    """Walks the table once, collecting faults instead of stopping at the first."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.faults: list[str] = []
+        self.warnings: list[str] = []
+
+    def where(self, key: str) -> str:
+        line = self.source.lines.get(key)
+        return f"{self.source.file}:{line}: {key}" if line else f"{self.source.file}: {key}"
+
+    def group(self, cls: type, node: object, prefix: str) -> Any:
+        if node is None:
+            node = {}
+        if not isinstance(node, Mapping):
+            self.faults.append(f"{self.where(prefix[:-1])} must be a mapping")
+            node = {}
+        self.unknown(cls, node, prefix)
+        values = {}
+        for f in fields(cast(Any, cls)):
+            key = prefix + f.name
+            nested = f.default_factory
+            if isinstance(nested, type) and is_dataclass(nested):
+                values[f.name] = self.group(nested, node.get(f.name), key + ".")
+                continue
+            default = f.default if f.default is not MISSING else {}
+            values[f.name] = self.value(key, str(f.type), default, node.get(f.name, MISSING))
+            if f.metadata["inert"] and values[f.name] != default:
+                self.warnings.append(f"{key} is set but has no effect: {f.metadata['inert']}")
+        return cls(**values)
+
+    def unknown(self, cls: type, node: Mapping[str, Any], prefix: str) -> None:
+        known = [f.name for f in fields(cast(Any, cls))]
+        for name in node:
+            if name in known:
+                continue
+            message = f"{self.where(prefix + str(name))} is not a known key"
+            near = difflib.get_close_matches(str(name), known, 1, 0.5)
+            elsewhere = [r.key for r in rows() if r.key.rsplit(".", 1)[-1] == name]
+            if near:
+                message += f"; did you mean {prefix}{near[0]}?"
+            elif elsewhere:
+                message += f"; did you mean {elsewhere[0]}?"
+            self.faults.append(message)
+
+    def value(self, key: str, type_: str, default: Any, node: Any) -> Any:
+        flags, env = self.source.flags, self.source.env
+        variable = "TOKENOMICS_" + key.upper().replace(".", "_")
+        if flags.get(key) is not None:
+            origin, raw = "command line", flags[key]
+        elif variable in env and key.count(".") < 9 and "[" not in key:
+            origin, raw = f"${variable}", env[variable]
+        elif node is not MISSING:
+            origin, raw = self.where(key), node
+        else:
+            return default
+        try:
+            return self.read(key, type_, self.expand(raw))
+        except ValueError as e:
+            self.faults.append(f"{origin}: {e}")
+            return default
+
+    def expand(self, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            return {k: self.expand(v) for k, v in raw.items()}
+        if isinstance(raw, list):
+            return [self.expand(v) for v in raw]
+        return expand(raw, self.source.env) if isinstance(raw, str) else raw
+
+    def read(self, key: str, type_: str, raw: Any) -> Any:
+        if type_ == "tuple[Webhook, ...]":
+            return self.webhooks(key, raw)
+        value = _read(type_, raw)
+        allowed = _CHOICES.get(key)
+        if allowed and value not in allowed:
+            raise ValueError(f"{value!r} is not one of: {', '.join(allowed)}")
+        return value
+
+    def webhooks(self, key: str, raw: Any) -> tuple[Webhook, ...]:
+        if not isinstance(raw, list):
+            raise ValueError("must be a list of webhooks")
+        out = []
+        for i, node in enumerate(raw):
+            hook = self.group(Webhook, node, f"{key}[{i}].")
+            if not re.match(r"https?://", hook.url):
+                self.faults.append(f"{self.where(f'{key}[{i}]')}: url must be an http(s) URL")
+            out.append(hook)
+        return tuple(out)
+
+
+def expand(text: str, env: Mapping[str, str]) -> str:
+    """`text` with `${NAME}` and `${NAME:-default}` filled in. An unset name is a ValueError: an
+    empty secret would switch a check off."""
+
+    def fill(match: re.Match[str]) -> str:
+        value = env.get(match[1], match[2])
+        if value is None:
+            raise ValueError(f"${{{match[1]}}} is not set in the environment or .env")
+        return value
+
+    return _VARIABLE.sub(fill, text)
+
+
+def _read(type_: str, raw: Any) -> Any:
+    if type_ in ("str", "Path", "Secret"):
+        if not isinstance(raw, str | int | float) or isinstance(raw, bool):
+            raise ValueError("must be text")
+        return {"str": str, "Path": Path, "Secret": Secret}[type_](str(raw))
+    if type_ == "bool":
+        text = str(raw).lower()
+        if text not in _TRUE | _FALSE:
+            raise ValueError(f"{raw!r} is not true or false")
+        return text in _TRUE
+    if type_ == "int":
+        if isinstance(raw, bool) or not re.fullmatch(r"\d{1,9}", str(raw)):
+            raise ValueError(f"{raw!r} is not a whole number")
+        return int(raw)
+    if type_ == "Seconds":
+        text = str(raw)
+        return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else parse_duration(text)
+    if type_ == "Bytes":
+        return parse_size(str(raw))
+    if type_ == "tuple[str, ...]":
+        items = raw.split(",") if isinstance(raw, str) else raw
+        if not isinstance(items, list) or not all(isinstance(i, str) for i in items):
+            raise ValueError("must be a list of text")
+        return tuple(i.strip() for i in items)
+    if not isinstance(raw, dict):
+        raise ValueError("must be a mapping")
+    return raw
+
+
+def build(source: Source) -> Built:
+    """The config. Raises Invalid with every fault, a line each, naming file, line and key."""
+    builder = _Builder(source)
+    config: Config = builder.group(Config, source.document, "")
+    for key in ("server.http_port", "server.https_port"):
+        port = config.server.http_port if key.endswith("http_port") else config.server.https_port
+        if port > 65535:
+            builder.faults.append(f"{builder.where(key)}: {port} is not a port (0 to 65535)")
+    if builder.faults:
+        raise Invalid("\n".join(builder.faults))
+    return Built(_with_paths(config, source.env), tuple(builder.warnings))
+
+
+def _with_paths(config: Config, env: Mapping[str, str]) -> Config:
+    """Fill in the paths that follow from others, and expand `~`."""
+
+    def at(path: Path, default: Path) -> Path:
+        if path == Path():
+            return default
+        text = str(path)
+        home = env.get("HOME", "/")
+        return Path(home + text[1:]) if text == "~" or text.startswith("~/") else path
+
+    state = env.get("STATE_DIRECTORY", "").split(":")[0]
+    root = at(config.dir, Path(state) if state else Path(env.get("HOME", "/")) / ".tokenomics")
+    tls = replace(config.server.tls, cert_dir=at(config.server.tls.cert_dir, root / "certs"))
+    storage = settings.Storage(db_path=at(config.storage.db_path, root / "tokenomics.db"))
+    return replace(config, dir=root, server=replace(config.server, tls=tls), storage=storage)

@@ -1,0 +1,101 @@
+"""Providers: what the catalogue, `providers.yaml` and the config's `providers` say of each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from tokenomics.config.catalogue import CATALOGUE
+from tokenomics.errors import Invalid
+
+ECHO_URL = "builtin:echo"
+CHAT_PATH = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """How to reach one provider. Field names are those of `providers.yaml`.
+
+    `auth_scheme`: `bearer` sends `Authorization: Bearer KEY`, `header` sends `auth_header: KEY`,
+    `query` appends `?key=KEY`, `none` sends no key. `output_cap` is the request field that bounds
+    the answer's tokens. `chat_path` tells the dialect: one that ends in `/chat/completions` is
+    OpenAI's.
+    """
+
+    name: str
+    upstream_url: str = ""
+    api_key_env: str = ""
+    base_url_env: str = ""
+    auth_scheme: str = "bearer"
+    auth_header: str = ""
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    chat_path: str = CHAT_PATH
+    models: tuple[str, ...] = ()
+    output_cap: str = "max_tokens"
+
+    @property
+    def speaks_openai(self) -> bool:
+        """Whether OpenAI's dialect can be sent as it is."""
+        return self.upstream_url == ECHO_URL or self.chat_path.endswith("/chat/completions")
+
+
+_FIELDS = tuple(f.name for f in fields(Provider) if f.name != "name")
+_SCHEMES = ("bearer", "header", "query", "none")
+
+
+def build_providers(overrides: Mapping[str, Any]) -> dict[str, Provider]:
+    """The catalogue with `overrides` laid over it by field. Raises Invalid with all faults."""
+    faults: list[str] = []
+    out = {name: _provider(name, row, faults) for name, row in CATALOGUE.items()}
+    for name, row in overrides.items():
+        base = CATALOGUE.get(name, {})
+        if row is None:
+            row = {}
+        if not isinstance(row, Mapping):
+            faults.append(f"providers.{name} must be a mapping")
+            continue
+        out[name] = _provider(name, {**base, **row}, faults)
+    if faults:
+        raise Invalid("\n".join(faults))
+    return out
+
+
+def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
+    values: dict[str, Any] = {}
+    for key, value in row.items():
+        place = f"providers.{name}.{key}"
+        if key not in _FIELDS:
+            near = difflib.get_close_matches(str(key), _FIELDS, 1, 0.5)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_FIELDS)}"
+            faults.append(f"{place} is not a known key{hint}")
+        elif key == "models":
+            values[key] = _models(place, value, faults)
+        elif key == "headers":
+            values[key] = _headers(place, value, faults)
+        elif not isinstance(value, str):
+            faults.append(f"{place} must be text")
+        else:
+            values[key] = value
+    if values.get("auth_scheme", "bearer") not in _SCHEMES:
+        faults.append(f"providers.{name}.auth_scheme must be one of: {', '.join(_SCHEMES)}")
+    url = values.get("upstream_url", "")
+    if url and url != ECHO_URL and not url.startswith(("http://", "https://")):
+        faults.append(f"providers.{name}.upstream_url must be an http(s) URL or {ECHO_URL}")
+    return Provider(name, **values)
+
+
+def _models(place: str, value: Any, faults: list[str]) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(m, str) for m in value):
+        faults.append(f"{place} must be a list of names")
+        return ()
+    return tuple(value)
+
+
+def _headers(place: str, value: Any, faults: list[str]) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+        faults.append(f"{place} must map names to text (quote numbers and dates)")
+        return {}
+    return MappingProxyType({str(k).lower(): v for k, v in value.items()})
