@@ -1,0 +1,177 @@
+"""From a policy, the providers and a model to the targets that may serve it, in order.
+
+Contract 4.1: global fields first; the first entry in written order whose models match; merge;
+nothing that matches and no global key is a refusal that names what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tokenomics.config.providers import CHAT_PATH, Provider
+from tokenomics.errors import Refusal
+from tokenomics.policy.model import Entry, ModelSet, Policy, Prompt
+from tokenomics.policy.regexes import compile_pattern
+from tokenomics.policy.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on tokens. `name` is what it is counted under within one token's account."""
+
+    name: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One model at one provider, with everything that holds for a request it serves.
+
+    `key_env` is the variable the key is in ("" sends none); `provider` has the base URL that was
+    resolved; `timeout` is in seconds.
+    """
+
+    model: str
+    provider: Provider
+    key_env: str
+    timeout: float
+    prompts: tuple[Prompt, ...]
+    rules: tuple[Rule, ...]
+    budgets: tuple[Budget, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The targets in the order in which they are tried, and the fallbacks that may not be."""
+
+    targets: tuple[Target, ...]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the proxy itself brings to a resolution: its providers and its defaults."""
+
+    providers: Mapping[str, Provider]
+    upstream_url: str
+    default_provider: str = ""
+
+
+def allows(models: ModelSet, model: str, *, every: bool) -> bool:
+    """Whether a set allows a model. An entry matches by any of its constraints; the global fields
+    must `every` one hold, as in the original."""
+    checks = []
+    if models.exact:
+        checks.append(model == models.exact)
+    if models.regex:
+        checks.append(compile_pattern(models.regex).found_in(model))
+    if models.names:
+        checks.append(
+            any(model == n or (n.endswith("*") and model.startswith(n[:-1])) for n in models.names)
+        )
+    return not checks or (all(checks) if every else any(checks))
+
+
+def plan(policy: Policy, model: str, site: Site) -> Route:
+    """The route of a request for `model`.
+
+    Raises Refusal `model_not_allowed` if the policy does not allow the model. Fallbacks it does not
+    allow, and repeats, are skipped and named.
+    """
+    targets = [resolve(policy, model, site)]
+    skipped = []
+    for fallback in policy.retry.fallbacks:
+        if any(fallback == t.model for t in targets):
+            continue
+        try:
+            targets.append(resolve(policy, fallback, site))
+        except Refusal:
+            skipped.append(fallback)
+    return Route(tuple(targets), tuple(skipped))
+
+
+def find_entry(policy: Policy, model: str) -> Entry | None:
+    """The first entry in written order that matches the model."""
+    for entry in policy.entries:
+        if allows(entry.models, model, every=False):
+            return entry
+    return None
+
+
+def resolve(policy: Policy, model: str, site: Site) -> Target:
+    """The target for one model. Raises Refusal `model_not_allowed`."""
+    entry = find_entry(policy, model)
+    if entry is None and not (policy.base_key_env or policy.default_provider):
+        raise _not_allowed(policy, model)
+    if (entry is None or not entry.models) and not allows(policy.models, model, every=True):
+        raise _not_allowed(policy, model)
+    entry = entry or Entry("")
+    provider = _provider(policy, entry, site)
+    budgets = [Budget("total", policy.max_tokens)] if policy.max_tokens else []
+    if entry.max_tokens:
+        budgets.append(Budget(entry.budget_name, entry.max_tokens))
+    return Target(
+        model=model,
+        provider=provider,
+        key_env=entry.base_key_env or policy.base_key_env or provider.api_key_env,
+        timeout=entry.timeout or policy.timeout,
+        prompts=entry.prompts + policy.prompts,
+        rules=policy.rules + entry.rules,
+        budgets=tuple(budgets),
+    )
+
+
+def _provider(policy: Policy, entry: Entry, site: Site) -> Provider:
+    """Connection details: policy, then provider config, then `server.upstream_url`."""
+    name = entry.provider or policy.default_provider or site.default_provider
+    url = entry.upstream_url or policy.upstream_url
+    known = site.providers.get(name) if name else None
+    if known is None and not url:
+        url = site.upstream_url
+    if known is None:
+        same = [p for p in site.providers.values() if p.upstream_url == url]
+        known = same[0] if same else Provider(name or "custom", chat_path=CHAT_PATH)
+    if not url or url == known.upstream_url:
+        return known
+    # An own URL keeps the provider's way of authenticating, whoever stands behind it.
+    return Provider(
+        name=known.name,
+        upstream_url=url,
+        api_key_env=known.api_key_env,
+        auth_scheme=known.auth_scheme,
+        auth_header=known.auth_header,
+        headers=known.headers,
+        chat_path=known.chat_path,
+        models=known.models,
+        output_cap=known.output_cap,
+    )
+
+
+def _not_allowed(policy: Policy, model: str) -> Refusal:
+    allowed = [e.models.describe() for e in policy.entries]
+    if policy.base_key_env or policy.default_provider:
+        allowed.append(policy.models.describe())
+    return Refusal(
+        "model_not_allowed",
+        f"model {model!r} is not allowed for this token; allowed: {', '.join(allowed)}",
+        param="model",
+    )
+
+
+def allowed_models(policy: Policy, site: Site) -> list[tuple[str, str]]:
+    """The models this policy allows as far as they have names: (model, provider name), in order."""
+    names: dict[str, None] = {}
+    for models in (*(e.models for e in policy.entries), policy.models):
+        for name in (models.exact, *models.names):
+            if name and not name.endswith("*"):
+                names[name] = None
+    for provider in site.providers.values():
+        names.update(dict.fromkeys(provider.models))
+    out = []
+    for name in names:
+        try:
+            out.append((name, resolve(policy, name, site).provider.name))
+        except Refusal:
+            continue
+    return out
