@@ -1,0 +1,96 @@
+"""Header hygiene: what passes from a client to a provider and back, and writing heads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from tokenomics.net.heads import RawHeaders
+
+# RFC 9110 section 7.6.1, and what proxies add and must not be taken from a client.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"expect",
+    }
+)
+# Where a wrapper token may stand (contract 5); never passed on.
+CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+_NOT_UPSTREAM = HOP_BY_HOP | {
+    *CREDENTIALS,
+    b"cookie",
+    b"host",
+    b"content-length",
+    b"content-encoding",
+    b"accept-encoding",
+    b"forwarded",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-real-ip",
+    b"x-client-request-id",
+}
+_NOT_DOWNSTREAM = HOP_BY_HOP | {
+    b"content-length",
+    b"content-encoding",
+    b"set-cookie",
+    b"alt-svc",
+    b"strict-transport-security",
+    b"x-request-id",
+}
+REASONS = {s.value: s.phrase for s in HTTPStatus}
+_VALUE = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
+
+
+def upstream_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """A client's headers as far as a provider may see them."""
+    named = _named_by_connection(headers)
+    return [(n, v) for n, v in headers if n not in _NOT_UPSTREAM and n not in named]
+
+
+def downstream_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """A provider's headers as far as a client may see them."""
+    named = _named_by_connection(headers)
+    return [(n, v) for n, v in headers if n not in _NOT_DOWNSTREAM and n not in named]
+
+
+def _named_by_connection(headers: RawHeaders) -> set[bytes]:
+    """Fields that a Connection header declares hop-by-hop."""
+    return {
+        token.strip().lower()
+        for name, value in headers
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+
+
+def encode(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header of ours as bytes. Raises ValueError if the value would break the head."""
+    if not _VALUE.fullmatch(value):
+        raise ValueError(f"the value of header {name} has a character that HTTP does not allow")
+    return name.encode("ascii"), value.encode("latin-1")
+
+
+def request_head(method: str, target: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The bytes of a request head."""
+    lines = [b"%b %b HTTP/1.1\r\n" % (method.encode(), target.encode("ascii"))]
+    lines += [b"%b: %b\r\n" % header for header in headers]
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def answer_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The bytes of an answer head."""
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, "Status").encode())]
+    lines += [b"%b: %b\r\n" % header for header in headers]
+    lines.append(b"\r\n")
+    return b"".join(lines)
