@@ -1,0 +1,146 @@
+"""Answers in OpenAI's dialect, whole and streamed: usage, texts, and whether they are whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from tokenomics import strictjson
+from tokenomics.dialects.openai import Usage
+from tokenomics.dialects.sse import Cutter, event, events
+
+_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
+# Text that was generated, as it stands in a delta. Only its length is used, for a stream that ends
+# before its usage comes.
+_DELTA = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|refusal|arguments|text)"\s*:\s*"((?:[^"\\]|\\.)+)"'
+)
+_DONE = b"data: [DONE]"
+_ERROR = re.compile(rb'(?m)^data: ?\{"error"|^event: ?error')
+_decoder = json.JSONDecoder()
+
+
+def read_usage(value: Any) -> Usage | None:
+    """The usage of a `usage` object; None if it has none that can be trusted."""
+    if not isinstance(value, dict):
+        return None
+    input_, output = value.get("prompt_tokens", 0), value.get("completion_tokens", 0)
+    for count in (input_, output):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            return None
+    if "prompt_tokens" not in value and "completion_tokens" not in value:
+        return None
+    return Usage(input_, output)
+
+
+def usage_of(body: bytes) -> Usage | None:
+    """The usage of a whole answer, parsing nothing else of it."""
+    for match in reversed(list(_USAGE.finditer(body))):
+        try:
+            value, _ = _decoder.raw_decode(str(body[match.end() :], "utf-8"))
+        except ValueError:
+            continue
+        return read_usage(value)
+    return None
+
+
+def text_of(body: bytes) -> str:
+    """The text of a whole chat or completion answer, for memory."""
+    try:
+        document = strictjson.loads(body)
+    except strictjson.BadJSON:
+        return ""
+    return "".join(_texts(document, "message"))
+
+
+def _texts(document: Any, part: str) -> list[str]:
+    """The texts of the first choice: `part` is "message" or "delta"."""
+    choices = document.get("choices") if isinstance(document, dict) else None
+    if not isinstance(choices, list):
+        return []
+    out = []
+    for choice in choices:
+        if isinstance(choice, dict) and choice.get("index", 0) == 0:
+            inner = choice.get(part)
+            text = inner.get("content") if isinstance(inner, dict) else choice.get("text")
+            out += [text] if isinstance(text, str) else []
+    return out
+
+
+def looks_whole(body: bytes) -> bool:
+    """Whether a 200 body is a JSON object: what every endpoint of this dialect answers with."""
+    return body.lstrip()[:1] == b"{" and body.rstrip()[-1:] == b"}"
+
+
+class StreamReader:
+    """Follows a stream: what goes on to the client, the usage, and how it ended.
+
+    `collect` keeps the text (for memory). The chunk that carries only usage is taken out unless the
+    client asked for it.
+    """
+
+    def __init__(self, *, usage_asked: bool, collect: bool) -> None:
+        self._cutter = Cutter()
+        self._usage_asked = usage_asked
+        self._collect = collect
+        self._generated = 0  # bytes of generated text
+        self.usage: Usage | None = None
+        self.done = False
+        self.failed = False  # the upstream said so itself
+        self.texts: list[str] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go on to the client. Raises sse.EventTooLong."""
+        block = self._cutter.feed(data)
+        if not block:
+            return b""
+        self._generated += sum(len(text) for text in _DELTA.findall(block))
+        if _DONE in block:
+            self.done = True
+        if b"error" in block and _ERROR.search(block):
+            self.failed = True
+        if self._collect:
+            self._keep_texts(block)
+        return self._take_usage(block) if _USAGE.search(block) else block
+
+    def end(self) -> bytes:
+        """The upstream has ended: what came without a final blank line."""
+        rest = self._cutter.rest()
+        if rest.strip() == _DONE:
+            self.done = True
+            return rest + b"\n\n"
+        return b""
+
+    def generated(self) -> int:
+        """Output tokens so far, estimated."""
+        return -(-self._generated // 3)
+
+    def _take_usage(self, block: bytes) -> bytes:
+        kept = []
+        for raw, data in events(block):
+            document = _loads(data) if _USAGE.search(data) else None
+            usage = read_usage(document.get("usage")) if isinstance(document, dict) else None
+            if usage is not None and isinstance(document, dict):
+                self.usage = usage
+                if not self._usage_asked and not document.get("choices"):
+                    continue
+            kept.append(raw)
+        return b"".join(kept)
+
+    def _keep_texts(self, block: bytes) -> None:
+        for _, data in events(block):
+            if data.startswith(b"{"):
+                self.texts += _texts(_loads(data), "delta")
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def error_event(body: bytes) -> bytes:
+    """How a stream says that it failed: the error object as an event, and no [DONE] after it."""
+    return event(body)

@@ -1,0 +1,55 @@
+"""Server-sent events, as far as a relay needs them (WHATWG HTML, section 9.2).
+
+Pure. Bytes are cut where an event ends; nothing is re-written unless an event is taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MAX_EVENT = 4 << 20  # bytes; one event holds one delta, or a whole image in base64
+_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+class EventTooLong(Exception):
+    """An upstream's event does not end."""
+
+
+class Cutter:
+    """Cuts a byte stream after its last whole event."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole events that are there now, b"" if none. Raises EventTooLong."""
+        if self._pending:
+            data = self._pending + data
+        plain, crlf = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n")
+        end = max(plain + 2 if plain >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
+        self._pending = data[end:]
+        if len(self._pending) > MAX_EVENT:
+            raise EventTooLong
+        return data[:end]
+
+    def rest(self) -> bytes:
+        """What came after the last whole event."""
+        return self._pending
+
+
+def events(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Every event of whole events: (its bytes with the blank line, its data joined by newlines)."""
+    position = 0
+    while position < len(block):
+        match = _END.search(block, position)
+        end = match.end() if match else len(block)
+        raw = block[position:end]
+        lines = [line[5:].removeprefix(b" ") for line in raw.splitlines() if line[:5] == b"data:"]
+        yield raw, b"\n".join(lines)
+        position = end
+
+
+def event(data: bytes) -> bytes:
+    """One event with one line of data."""
+    return b"data: " + data + b"\n\n"
