@@ -1,0 +1,68 @@
+"""Taking a lease before the upstream call, and settling it exactly once after."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+
+from tokenomics.dialects.openai import Ask, estimate_input
+from tokenomics.errors import Headers, Refusal
+from tokenomics.policy.limits import MAX_RETRY_AFTER, Denied, Lease, Want
+from tokenomics.policy.model import Policy
+from tokenomics.policy.route import Budget, Target
+from tokenomics.usage.process import ProcessUsage
+
+
+class Admission:
+    """The lease of one request. As an async context manager it settles when left, with `cost`: what
+    nobody has set by then was not spent."""
+
+    def __init__(self, usage: ProcessUsage, hash_: str, lease: Lease, want: Want) -> None:
+        self._usage = usage
+        self._hash = hash_
+        self._want = want
+        self._budgets: tuple[Budget, ...] = ()
+        self.lease = lease
+        self.cost = 0
+
+    async def __aenter__(self) -> Admission:
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
+    ) -> None:
+        await self._usage.settle(self._hash, self.lease, self.cost)
+
+    @property
+    def input_estimate(self) -> int:
+        """Input tokens as estimated before the call."""
+        return self._want.input
+
+    async def cover(self, target: Target) -> bool:
+        """Hold the budgets that cover a fallback target; False if one of them has no room."""
+        denied = await self._usage.move(self._hash, self.lease, target.budgets, self._want)
+        return denied is None
+
+
+def prompt_tokens(target: Target) -> int:
+    """Tokens of the prompts that the policy adds, on the upper side."""
+    return sum(len(prompt.content) // 3 + 5 for prompt in target.prompts)
+
+
+async def admit(
+    usage: ProcessUsage, hash_: str, policy: Policy, ask: Ask, target: Target
+) -> Admission | Denied:
+    """Take everything a request needs, or nothing."""
+    want = Want(estimate_input(ask) + prompt_tokens(target), ask.output_cap)
+    lease = await usage.admit(hash_, policy.rate_limit, target.budgets, want)
+    return lease if isinstance(lease, Denied) else Admission(usage, hash_, lease, want)
+
+
+def refusal(denied: Denied) -> Refusal:
+    """The answer to a request that was not admitted. A rate 429 says when to come back; an
+    exhausted budget tells SDKs not to try again."""
+    headers: Headers = (("x-should-retry", "false"),)
+    if denied.retry_after is not None:
+        seconds = min(max(math.ceil(denied.retry_after), 1), MAX_RETRY_AFTER)
+        headers = (("retry-after", str(seconds)),)
+    return Refusal(denied.code, denied.message, headers=headers)

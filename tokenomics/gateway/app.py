@@ -1,0 +1,154 @@
+"""The proxy's HTTP surface: which path goes where (contract 5)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenomics import strictjson
+from tokenomics.config.settings import Receiver
+from tokenomics.dialects import openai
+from tokenomics.dialects.openai import ENDPOINTS
+from tokenomics.errors import Refusal
+from tokenomics.events import secret_holds, signature_holds
+from tokenomics.gateway.road import JSON, Gateway, refuse
+from tokenomics.net.server import Reply, Request
+from tokenomics.policy.route import allowed_models
+from tokenomics.replica import Replica
+
+_VERSIONS = re.compile(r"^(?:/v1)+(?=/|$)")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyApp:
+    """The `serve` application. `ca_file` is the own CA, None if there is none; `draining` tells
+    whether the process is about to end."""
+
+    gateway: Gateway
+    replica: Replica | None
+    receiver: Receiver
+    ca_file: Path | None
+    draining: Callable[[], bool]
+
+    async def __call__(self, request: Request, reply: Reply) -> None:
+        """Answer one request."""
+        path = request.head.path
+        if self.receiver.enabled and path == self.receiver.path:
+            await self._receive(request, reply)
+            return
+        service = _SERVICES.get(path)
+        if service is not None and request.head.method in ("GET", "HEAD"):
+            await service(self, reply)
+            return
+        endpoint = ENDPOINTS.get(_bare(path))
+        if endpoint is not None and request.head.method == "POST":
+            await self.gateway.handle(endpoint, request, reply)
+            return
+        try:
+            await self._other(request, reply)
+        except Refusal as refusal:
+            await refuse(reply, refusal, f"req_{uuid.uuid4().hex}")
+
+    async def _other(self, request: Request, reply: Reply) -> None:
+        """What has no endpoint: the model list, or a refusal that says why."""
+        bare, method = _bare(request.head.path), request.head.method
+        if bare in ENDPOINTS:
+            raise Refusal("method_not_allowed", f"{request.head.path} takes POST, not {method}")
+        if bare == "/models" or bare.startswith("/models/"):
+            if method not in ("GET", "HEAD"):
+                raise Refusal("method_not_allowed", f"{request.head.path} takes GET, not {method}")
+            await self._models(request, bare, reply)
+            return
+        if not request.head.path.startswith("/v1/"):
+            raise Refusal("not_found", f"there is nothing at {request.head.path}")
+        self.gateway.book.identify(request.head, self.gateway.reporter.expired)
+        raise Refusal(
+            "endpoint_not_allowed",
+            f"{request.head.path} is not governed by this version, so it is closed; open are:"
+            f" {', '.join('/v1' + p for p in ENDPOINTS)}, /v1/models",
+        )
+
+    async def _models(self, request: Request, bare: str, reply: Reply) -> None:
+        """What this token may use, answered here."""
+        grant = self.gateway.book.identify(request.head, self.gateway.reporter.expired)
+        models = allowed_models(grant.policy, self.gateway.site)
+        if bare == "/models":
+            await reply.send(200, [JSON], openai.model_list(models))
+            return
+        name = bare.removeprefix("/models/")
+        for model, owner in models:
+            if model == name:
+                await reply.send(200, [JSON], openai.model_object(model, owner))
+                return
+        raise Refusal("not_found", f"the model {name!r} does not exist for this token")
+
+    async def _receive(self, request: Request, reply: Reply) -> None:
+        """The webhook receiver, with the original's answers. If both a secret and a signing key are
+        configured, both must hold."""
+        status, answer = 200, {"status": "accepted"}
+        body = await request.body()
+        head = request.head
+        secret, key = self.receiver.secret.reveal(), self.receiver.signing_key.reveal()
+        if head.method != "POST":
+            status, answer = 405, {"error": "method not allowed"}
+        elif not secret_holds(secret, head.get(b"x-webhook-secret")):
+            status, answer = 401, {"error": "unauthorized"}
+        elif not signature_holds(key, head.get(b"x-webhook-signature"), body):
+            status, answer = 403, {"error": "invalid signature"}
+        else:
+            try:
+                type_ = strictjson.loads(body)["type"]
+            except (strictjson.BadJSON, KeyError, TypeError):
+                status, answer, type_ = 400, {"error": "invalid json"}, ""
+            if status == 200 and not str(type_).startswith("token."):
+                answer = {"status": "ignored", "reason": "not a token event"}
+            elif status == 200 and self.replica is not None:
+                self.replica.nudge()
+        await reply.send(status, [JSON], strictjson.dumps(answer))
+
+    async def _health(self, reply: Reply) -> None:
+        await reply.send(200, [JSON], b'{"status":"ok"}')
+
+    async def _ready(self, reply: Reply) -> None:
+        """Ready to be sent traffic: not draining, and synced once if there is a centre."""
+        problems = []
+        if self.draining():
+            problems.append("draining")
+        if self.replica is not None and not self.replica.has_tokens():
+            problems.append("not synced with the central server yet")
+        body: dict[str, object] = {
+            "status": "not ready" if problems else "ready",
+            "problems": problems,
+        }
+        if self.replica is not None:
+            body["synced_at"] = self.replica.status.synced_at
+            body["sync_problem"] = self.replica.status.problem
+        await reply.send(503 if problems else 200, [JSON], strictjson.dumps(body))
+
+    async def _ping(self, reply: Reply) -> None:
+        await reply.send(200, [_TEXT], b".")
+
+    async def _ca(self, reply: Reply) -> None:
+        if self.ca_file is None:
+            await reply.send(404, [_TEXT], b"this proxy has no CA of its own\n")
+            return
+        pem = (b"content-type", b"application/x-pem-file")
+        await reply.send(200, [pem], self.ca_file.read_bytes())
+
+
+_SERVICES = {
+    "/": ProxyApp._ping,
+    "/health": ProxyApp._health,
+    "/ready": ProxyApp._ready,
+    "/ping": ProxyApp._ping,
+    "/ca.crt": ProxyApp._ca,
+}
+
+
+def _bare(path: str) -> str:
+    """A path without its version, which clients leave out or double, and without a final slash."""
+    return _VERSIONS.sub("", path).rstrip("/")

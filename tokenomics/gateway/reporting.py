@@ -1,0 +1,112 @@
+"""Telling what happened: the one place where an outcome becomes log lines, events and memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tokenomics.config.settings import Logging
+from tokenomics.dialects.openai import Ask
+from tokenomics.gateway.identity import Grant
+from tokenomics.gateway.inspection import Draft
+from tokenomics.gateway.relay import Receipt
+from tokenomics.logs import Log
+from tokenomics.memory import MemoryWriter, Turn
+from tokenomics.outcome import Outcome
+from tokenomics.policy.limits import Denied
+from tokenomics.policy.rules import Finding
+from tokenomics.tokens import EVENT_HASH_DIGITS
+from tokenomics.units import rfc3339
+from tokenomics.webhooks import Webhooks
+
+_RULE_EVENTS = {"fail": "rule.violation", "warn": "rule.warning", "log": "rule.match"}
+
+
+class Reporter:
+    """Writes the request log, emits events, hands texts to memory."""
+
+    def __init__(
+        self, log: Log, logging: Logging, webhooks: Webhooks, memory: MemoryWriter
+    ) -> None:
+        self._log = log
+        self._logging = logging
+        self._webhooks = webhooks
+        self._memory = memory
+        self._expired: set[str] = set()
+
+    def finished(self, outcome: Outcome) -> None:
+        """A request is over, however it ended."""
+        if not self._logging.disable_request:
+            self._log.request(outcome.log_row(hide_hash=self._logging.hide_token_hash))
+        if outcome.hash and outcome.attempts:
+            self._webhooks.emit("request.completed", outcome.completed_data())
+            if outcome.usage is not None:
+                self._webhooks.emit(
+                    "budget.update",
+                    {
+                        "token_hash": outcome.short_hash,
+                        "model": outcome.model,
+                        "input_tokens": outcome.usage.input,
+                        "output_tokens": outcome.usage.output,
+                    },
+                )
+
+    def expired(self, hash_: str, expired_at: float) -> None:
+        """An expired token was used; said once per token."""
+        if hash_ not in self._expired:
+            self._expired.add(hash_)
+            data = {"token_hash": hash_[:EVENT_HASH_DIGITS], "expired_at": rfc3339(expired_at)}
+            self._webhooks.emit("token.expired", data)
+
+    def denied(self, outcome: Outcome, denied: Denied) -> None:
+        """A request was not admitted."""
+        data: dict[str, object] = {"token_hash": outcome.short_hash, "model": outcome.model}
+        if denied.code == "insufficient_quota":
+            data |= {"used": denied.used, "input": denied.input, "limit": denied.limit}
+            self._webhooks.emit("budget.exceeded", data)
+        else:
+            self._webhooks.emit("rate.exceeded", data | {"error": denied.message})
+
+    def findings(self, outcome: Outcome) -> Callable[[list[Finding]], None]:
+        """What rules matched in a request."""
+
+        def tell(findings: list[Finding]) -> None:
+            outcome.findings += findings
+            for finding in findings:
+                data = {"token_hash": outcome.short_hash, "model": outcome.model}
+                if finding.rule.action == "mask":
+                    self._webhooks.emit("rule.mask", data | {"rule_name": finding.rule.name})
+                    continue
+                data |= {"rule_name": finding.rule.name, "message": finding.message()}
+                if finding.rule.action != "fail":
+                    data["action"] = finding.rule.action
+                self._webhooks.emit(_RULE_EVENTS[finding.rule.action], data)
+
+        return tell
+
+    def remember(self, grant: Grant, passed: Draft, receipt: Receipt, outcome: Outcome) -> None:
+        """Write the conversation's new turns, as they were masked, where the policy asks for it."""
+        memory = grant.policy.memory
+        if memory is None or not receipt.complete or outcome.status != 200:
+            return
+        now = time.time()
+        turns = [
+            Turn(now, grant.hash, role, outcome.model, text) for role, text in new_turns(passed)
+        ]
+        turns.append(Turn(now, grant.hash, "assistant", outcome.served_model, receipt.text))
+        self._memory.remember(memory, turns)
+
+
+def new_turns(passed: Draft) -> list[tuple[str, str]]:
+    """(role, masked text) of what the client said since the assistant last spoke: a conversation is
+    sent whole each time, and its beginning is in memory already."""
+    ask: Ask = passed.ask
+    if ask.endpoint.name != "chat":
+        return [("user", text) for text in passed.masked]
+    messages = ask.document["messages"]
+    first = max((i + 1 for i, m in enumerate(messages) if m["role"] == "assistant"), default=0)
+    said: dict[int, list[str]] = {}
+    for text, masked in zip(ask.texts, passed.masked, strict=True):
+        if text.path[0] == "messages" and isinstance(text.path[1], int) and text.path[1] >= first:
+            said.setdefault(text.path[1], []).append(masked)
+    return [(messages[i]["role"], "\n".join(texts)) for i, texts in said.items()]

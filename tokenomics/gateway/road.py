@@ -1,0 +1,181 @@
+"""The way of a request through the proxy, and nothing else: `Gateway.travel` is the list of stages.
+
+identify, read, plan, inspect, admit, call, relay, settle: each is one line there, one module, one
+way to fail. What happens along the way is written to the `Outcome`, which ends up in the log, the
+events and the memory when the request is over.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+
+import trio
+
+from tokenomics.config.settings import Config
+from tokenomics.dialects import openai
+from tokenomics.dialects.openai import Ask, Endpoint
+from tokenomics.errors import Refusal
+from tokenomics.gateway import admission
+from tokenomics.gateway.admission import Admission
+from tokenomics.gateway.identity import Grant, TokenBook
+from tokenomics.gateway.inspection import Draft, draft
+from tokenomics.gateway.relay import Receipt, Relay
+from tokenomics.gateway.reporting import Reporter
+from tokenomics.gateway.upstream import Answered, ErrorAnswer, Sending, Upstream
+from tokenomics.net.message import downstream_headers, encode
+from tokenomics.net.server import Reply, ReplyHeaders, Request
+from tokenomics.net.wire import WireError
+from tokenomics.outcome import Outcome
+from tokenomics.policy.limits import Denied
+from tokenomics.policy.route import Route, Site, Target, plan
+from tokenomics.usage.process import ProcessUsage
+
+CLIENT_CLOSED = 499  # the status nginx logs for a client that went away
+JSON = (b"content-type", b"application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything the road needs; built once per process, see `cli/serve.py`."""
+
+    config: Config
+    site: Site
+    book: TokenBook
+    usage: ProcessUsage
+    upstream: Upstream
+    reporter: Reporter
+
+    async def handle(self, endpoint: Endpoint, request: Request, reply: Reply) -> None:
+        """Answer one request to a governed endpoint, and report how it went."""
+        outcome = Outcome(f"req_{uuid.uuid4().hex}", request.head.path, time.time())
+        begun = trio.current_time()
+        try:
+            await self.travel(endpoint, request, reply, outcome)
+        except Refusal as refusal:
+            outcome.status, outcome.code = refusal.status, refusal.code
+            await refuse(reply, refusal, outcome.id)
+        except (trio.Cancelled, WireError):
+            outcome.status = outcome.status or CLIENT_CLOSED
+            outcome.code = outcome.code or "client_closed"
+            raise
+        finally:
+            outcome.seconds = trio.current_time() - begun
+            self.reporter.finished(outcome)
+
+    async def travel(
+        self, endpoint: Endpoint, request: Request, reply: Reply, outcome: Outcome
+    ) -> None:
+        """The road. Raises Refusal where it ends early."""
+        grant = self.book.identify(request.head, self.reporter.expired)
+        outcome.hash, outcome.metadata = grant.hash, grant.policy.metadata
+        ask = openai.read(endpoint, await request.body())
+        outcome.model, outcome.stream = ask.model, ask.stream
+        route = plan(grant.policy, ask.model, self.site)
+        outcome.skipped = route.skipped
+        passed = draft(ask, route.targets[0], self.reporter.findings(outcome))
+        async with await self._admit(grant, ask, route.targets[0], outcome) as admitted:
+            sending = self._sending(request, passed, admitted, outcome)
+            answer = await self._call(grant, route, sending, admitted, outcome)
+            receipt = await self._relay(answer, ask, grant, reply, admitted, outcome)
+        self.reporter.remember(grant, passed, receipt, outcome)
+
+    async def _admit(self, grant: Grant, ask: Ask, target: Target, outcome: Outcome) -> Admission:
+        admitted = await admission.admit(self.usage, grant.hash, grant.policy, ask, target)
+        if isinstance(admitted, Denied):
+            self.reporter.denied(outcome, admitted)
+            raise admission.refusal(admitted)
+        return admitted
+
+    def _sending(
+        self, request: Request, passed: Draft, admitted: Admission, outcome: Outcome
+    ) -> Sending:
+        """A fallback under the same rules takes the same draft, others are inspected anew."""
+
+        def body_for(target: Target) -> bytes:
+            if target.rules == passed.target.rules:
+                own = Draft(passed.ask, target, passed.masked)
+            else:
+                own = draft(passed.ask, target, self.reporter.findings(outcome))
+            return own.body(admitted.lease.cap)
+
+        return Sending(
+            endpoint=passed.ask.endpoint,
+            headers=request.head.headers,
+            query=request.head.query,
+            request_id=outcome.id,
+            body_for=body_for,
+            covers=admitted.cover,
+        )
+
+    async def _call(
+        self, grant: Grant, route: Route, sending: Sending, admitted: Admission, outcome: Outcome
+    ) -> Answered | ErrorAnswer:
+        begun = trio.current_time()
+        try:
+            return await self.upstream.answer(route, grant.policy.retry, sending, outcome)
+        except trio.Cancelled:
+            admitted.cost = admitted.input_estimate  # the provider has read it
+            raise
+        finally:
+            outcome.head_seconds = trio.current_time() - begun
+
+    async def _relay(
+        self,
+        answer: Answered | ErrorAnswer,
+        ask: Ask,
+        grant: Grant,
+        reply: Reply,
+        admitted: Admission,
+        outcome: Outcome,
+    ) -> Receipt:
+        receipt = Receipt()
+        head = answer.head if isinstance(answer, ErrorAnswer) else answer.call.answer
+        outcome.status = head.status
+        outcome.upstream_id = _text(head.fields.get(b"x-request-id", b""))
+        headers = downstream_headers(head.headers) + served_headers(outcome)
+        if isinstance(answer, ErrorAnswer):
+            await reply.send(head.status, headers, answer.body)
+            return receipt
+        relay = Relay(
+            ask=ask,
+            reply=reply,
+            headers=headers,
+            outcome=outcome,
+            timeout=answer.target.timeout,
+            keep_text=grant.policy.memory is not None,
+            input_estimate=admitted.input_estimate,
+        )
+        with answer.call:
+            try:
+                await relay.run(answer.call, receipt)
+            finally:
+                if receipt.usage is not None:
+                    admitted.cost = receipt.usage.total
+                outcome.usage, outcome.estimated = receipt.usage, receipt.estimated
+        return receipt
+
+
+def served_headers(outcome: Outcome) -> ReplyHeaders:
+    """Who served it, for the client."""
+    headers = [
+        (b"x-request-id", outcome.id.encode()),
+        encode("x-tokenomics-model", outcome.served_model.encode("ascii", "replace").decode()),
+        encode("x-tokenomics-provider", outcome.provider.encode("ascii", "replace").decode()),
+        (b"x-tokenomics-attempts", b"%d" % outcome.attempts),
+    ]
+    if outcome.upstream_id:
+        headers.append(encode("x-upstream-request-id", outcome.upstream_id))
+    return headers
+
+
+async def refuse(reply: Reply, refusal: Refusal, request_id: str) -> None:
+    """Send a refusal in OpenAI's shape."""
+    headers = [JSON, (b"x-request-id", request_id.encode())]
+    headers += [encode(name, value) for name, value in refusal.headers]
+    await reply.send(refusal.status, headers, openai.error_body(refusal))
+
+
+def _text(value: bytes) -> str:
+    return value.decode("ascii", "replace")[:128].replace("\ufffd", "?")

@@ -1,0 +1,1 @@
+"""Homes of the limits: where the accounts of `policy.limits` live."""
