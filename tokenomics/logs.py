@@ -16,37 +16,40 @@ _RANK = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Writes lines. `level` and `format` are those of the config; `debug` adds tracebacks."""
+    """Writes lines. `level` and `format` are those of the config; `debug` adds tracebacks and
+    `text_diagnostics` writes diagnostics as text whatever the format."""
 
     level: str = "info"
     format: str = "json"
     requests: TextIO | None = None
     diagnostics: TextIO | None = None
     debug: bool = False
+    text_diagnostics: bool = False
 
     def say(self, level: str, message: str, **fields: object) -> None:
         """A diagnostic line. An `error` field that is an exception is shown by its text."""
         if _RANK[level] < _RANK[self.level]:
             return
-        error = fields.pop("error", None)
+        error = fields.get("error")
         if isinstance(error, BaseException):
             fields["error"] = f"{type(error).__name__}: {error}"
             if self.debug:
                 fields["traceback"] = "".join(traceback.format_exception(error))
         row = {"time": rfc3339_micros(time.time()), "level": level, "message": message, **fields}
-        self._write(self.diagnostics or sys.stderr, row)
+        as_json = self.format == "json" and not self.text_diagnostics
+        _write(self.diagnostics or sys.stderr, row, as_json)
 
     def request(self, row: dict[str, Any]) -> None:
         """A line of the request log."""
-        self._write(self.requests or sys.stdout, row)
+        _write(self.requests or sys.stdout, row, self.format == "json")
 
-    def _write(self, stream: TextIO, row: dict[str, Any]) -> None:
-        if self.format == "json":
-            line = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-        else:
-            rest = " ".join(
-                f"{k}={v!r}" for k, v in row.items() if k not in ("time", "level", "message")
-            )
-            line = f"{row['time']} {row.get('level', 'info'):5} {row.get('message', '')} {rest}"
-        stream.write(line + "\n")
-        stream.flush()
+
+def _write(stream: TextIO, row: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str)
+    else:
+        head = [row["time"], row.get("level", "info"), row.get("message", "request")]
+        rest = [f"{k}={v!r}" for k, v in row.items() if k not in ("time", "level", "message")]
+        line = " ".join([*head, *rest])
+    stream.write(line + "\n")
+    stream.flush()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import trio
 
-from tokenomics.config.settings import Config
 from tokenomics.dialects import openai
 from tokenomics.dialects.openai import Ask, Endpoint
 from tokenomics.errors import Refusal
@@ -40,7 +39,6 @@ JSON = (b"content-type", b"application/json")
 class Gateway:
     """Everything the road needs; built once per process, see `cli/serve.py`."""
 
-    config: Config
     site: Site
     book: TokenBook
     usage: ProcessUsage

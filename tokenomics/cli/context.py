@@ -1,0 +1,111 @@
+"""What every command has: the globals, the config on demand, and its output streams."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from tokenomics.config.settings import Config
+from tokenomics.errors import Failed
+from tokenomics.tokens import Secret
+
+HASH_KEY_FILE = "hash.key"
+HASH_KEY_BYTES = 32
+
+
+class Context:
+    """One command's surroundings. Reading the config is put off until a command wants it."""
+
+    def __init__(self, known: argparse.Namespace) -> None:
+        self.json: bool = known.json
+        self.quiet: bool = known.quiet
+        self._known = known
+        self._flags: dict[str, Any] = {"dir": known.dir, "storage.db_path": known.db}
+
+    def set_flag(self, key: str, value: object) -> None:
+        """A command's own option for a setting; None leaves it to the config."""
+        self._flags[key] = value
+
+    def _load(self) -> tuple[Config, dict[str, str]]:
+        from tokenomics.config.sources import load
+
+        built, env, _ = load(self._known.config, self._flags)
+        for warning in built.warnings:
+            self.note(f"warning: {warning}")
+        return built.config, env
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[Config, dict[str, str]]:
+        return self._load()
+
+    @property
+    def config(self) -> Config:
+        """The config. Raises Invalid or NotFound."""
+        return self._loaded[0]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment with `.env` under it."""
+        return self._loaded[1]
+
+    def print(self, text: str = "") -> None:
+        """Human output; nothing with --json or --quiet."""
+        if not self.json and not self.quiet:
+            print(text)
+
+    def print_json(self, value: Any, *, indent: int | None = None) -> None:
+        """Machine output."""
+        print(json.dumps(value, ensure_ascii=False, indent=indent))
+
+    def note(self, text: str) -> None:
+        """A diagnostic on stderr."""
+        if not self.quiet:
+            print(f"tokenomics: {text}", file=sys.stderr)
+
+    def hash_key(self) -> bytes:
+        """The key tokens are hashed with: from the environment, else from the state directory,
+        where a random one is made the first time. Raises Failed if it can neither be read nor made.
+        """
+        value = self.env.get(self.config.security.hash_key_env)
+        return value.encode() if value else kept_hash_key(self.config.dir, self.config)
+
+    def encryption_key(self) -> Secret:
+        """The key policies are encrypted with; empty for none."""
+        return Secret(self.env.get(self.config.security.encryption_key_env, ""))
+
+
+def kept_hash_key(folder: Path, config: Config) -> bytes:
+    """The hash key of a state directory; two processes that make it at once agree on one."""
+    path = folder / HASH_KEY_FILE
+    try:
+        return path.read_bytes().strip()
+    except FileNotFoundError:
+        pass
+    except OSError as e:
+        raise Failed(f"the hash key {path} cannot be read: {e.strerror}") from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = folder / f".{HASH_KEY_FILE}.{os.getpid()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(HASH_KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass  # another process was first; its key is the one
+        finally:
+            temporary.unlink()
+        return path.read_bytes().strip()
+    except OSError as e:
+        raise Failed(
+            f"the hash key {path} cannot be made: {e.strerror}; set"
+            f" {config.security.hash_key_env}, or --dir to a folder that can be written"
+        ) from None
