@@ -1,0 +1,1 @@
+"""Data files: the example roles' policies, as `demo` uses them."""
