@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from tokenomics.errors import Invalid
 from tokenomics.net.framing import BadBody, Decoder, decoder
 from tokenomics.net.heads import AnswerHead, BadHead, parse_answer
 from tokenomics.net.message import request_head
@@ -94,6 +96,7 @@ class Call:
         self._origin = origin
         self._link = link
         self._buffer = b""
+        self._began = False  # bytes of an answer have come, an interim one's too
         self._decoder: Decoder | None = None
         self._head: AnswerHead | None = None
 
@@ -138,13 +141,14 @@ class Call:
                 return raw
             if len(self._buffer) > MAX_ANSWER_HEAD:
                 raise Broken("the answer's head is too long", began=True)
-            began = bool(self._buffer)
             try:
                 data = await self._link.wire.receive()
             except WireError as e:
-                raise Broken(str(e), began=began) from e
+                raise Broken(str(e), began=self._began) from e
             if not data:
-                raise Broken("the connection was closed before an answer came", began=began)
+                reason = "the connection was closed before an answer came"
+                raise Broken(reason, began=self._began)
+            self._began = True
             self._buffer += data
 
     async def receive(self) -> bytes:
@@ -254,17 +258,24 @@ class Client:
 
 async def dial(origin: Origin) -> Wire:
     """Connect, and shake hands if it is https. Raises Unreachable; bounded by CONNECT_SECONDS."""
+    context = _context(origin)
     with trio.move_on_after(CONNECT_SECONDS):
         try:
             stream = await trio.open_tcp_stream(origin.host, origin.port)
         except OSError as e:
             raise Unreachable(f"{origin.authority}: {_reason(e)}") from e
         sock = socket.socket(fileno=stream.socket.detach())
-        if origin.scheme == "http":
-            return SocketWire(sock)
-        context = client_context(insecure=origin.insecure, ca_file=origin.ca_file)
-        return await _secure(sock, context, origin)
+        return SocketWire(sock) if context is None else await _secure(sock, context, origin)
     raise Unreachable(f"{origin.authority}: no connection within {CONNECT_SECONDS:.0f} s")
+
+
+def _context(origin: Origin) -> ssl.SSLContext | None:
+    if origin.scheme == "http":
+        return None
+    try:
+        return client_context(insecure=origin.insecure, ca_file=origin.ca_file)
+    except Invalid as e:  # the file was good at start, and is not any more
+        raise Unreachable(f"{origin.authority}: {e}") from None
 
 
 async def _secure(sock: socket.socket, context: ssl.SSLContext, origin: Origin) -> Wire:
@@ -288,4 +299,6 @@ def _reason(error: OSError) -> str:
     elif isinstance(cause, ExceptionGroup):
         with contextlib.suppress(StopIteration):
             error = next(e for e in cause.exceptions if isinstance(e, OSError))
+    if error.errno is not None and error.errno > 0:  # not getaddrinfo's numbers
+        return os.strerror(error.errno)  # trio's text names the address again
     return error.strerror or str(error)

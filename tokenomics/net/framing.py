@@ -118,7 +118,7 @@ class ChunkDecoder:
             return start + 2
         end = data.find(b"\r\n\r\n", start)
         if end < 0:
-            if len(data) - start > MAX_TRAILERS:
+            if len(data) - start > MAX_TRAILERS + 1:  # the CR of the empty line may be in it
                 raise BadBody("the trailers are too long")
             return -1
         section = data[start : end + 2]

@@ -18,14 +18,18 @@ import h11
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 MAX_MEMO = 1024  # heads; a full memo is emptied, which costs one judgement per client again
+MAX_MEMO_HEAD = 4096  # bytes; longer heads are rare and are judged anew each time
 MAX_HEADERS = 128  # fields of one head; browsers and SDKs send 10 to 30
 MAX_TARGET = 8192  # bytes (RFC 9112 section 3 asks for at least 8000)
 
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?(0|[1-9][0-9]{0,14})\r\n")
+# h11 makes one field of equal lengths; another request's may differ under the same key.
+_ANY_LENGTH = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _FOLD = re.compile(rb"\n[ \t]")
 _REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9]\.[0-9])\r\n")
+_ABSOLUTE = re.compile(r"https?://[^/?]+(.*)", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=-]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
@@ -87,13 +91,15 @@ class HeadJudge:
         if match is None:
             key, length = head, None
         else:
-            key, length = head[: match.start(1)] + b"#" + head[match.end(1) :], int(match[1])
+            # The last byte keeps keys apart from heads, which end with an empty line.
+            key, length = head[: match.start(1)] + head[match.end(1) :] + b"#", int(match[1])
         known = self._memo.get(key)
         if known is None:
             known = judge_request(head)
             if len(self._memo) >= MAX_MEMO:
                 self._memo.clear()
-            self._memo[key] = known
+            if len(key) <= MAX_MEMO_HEAD:
+                self._memo[key] = known
         return known, known.length if length is None else length
 
 
@@ -125,8 +131,8 @@ def judge_request(head: bytes) -> RequestHead:
         http11=http11,
         headers=headers,
         fields=fields,
-        keep_alive=b"close" not in tokens if http11 else b"keep-alive" in tokens,
-        length=_request_length(headers, http11),
+        keep_alive=_persists(tokens, http11),
+        length=_request_length(headers, _ANY_LENGTH.findall(head), http11),
     )
 
 
@@ -169,10 +175,9 @@ def _target(target: bytes, method: bytes) -> tuple[str, str]:
     text = target.decode("ascii", "replace")
     if not text.isascii() or "#" in text or "\ufffd" in text:
         raise BadHead("malformed request target")
-    if text[:7].lower() == "http://" or text[:8].lower() == "https://":
-        rest = text.split("://", 1)[1]
-        slash = rest.find("/")
-        text = rest[slash:] if slash >= 0 else "/"
+    absolute = _ABSOLUTE.fullmatch(text)
+    if absolute is not None:
+        text = absolute[1] if absolute[1].startswith("/") else "/" + absolute[1]
     elif text == "*" and method == b"OPTIONS":
         return "*", ""
     elif not text.startswith("/"):
@@ -181,10 +186,9 @@ def _target(target: bytes, method: bytes) -> tuple[str, str]:
     return path, query
 
 
-def _request_length(headers: RawHeaders, http11: bool) -> int | None:
+def _request_length(headers: RawHeaders, lengths: list[bytes], http11: bool) -> int | None:
     """The body's length; None means chunked. Both, or anything odd, is refused: that is how
-    requests are smuggled (RFC 9112 section 11.2)."""
-    lengths = [value for name, value in headers if name == b"content-length"]
+    requests are smuggled (RFC 9112 section 11.2). `lengths` are the values as they were sent."""
     codings = _tokens(headers, b"transfer-encoding")
     if codings:
         if lengths or codings != [b"chunked"] or not http11:
@@ -192,7 +196,7 @@ def _request_length(headers: RawHeaders, http11: bool) -> int | None:
         return None
     if len(lengths) > 1:
         raise BadHead("more than one content-length")
-    if lengths and not re.fullmatch(rb"0|[1-9][0-9]{0,14}", lengths[0]):
+    if lengths and not re.fullmatch(rb"[ \t]*(?:0|[1-9][0-9]{0,14})[ \t]*", lengths[0]):
         raise BadHead("malformed content-length")
     return int(lengths[0]) if lengths else 0
 
@@ -205,6 +209,11 @@ def _tokens(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
         for token in value.split(b",")
         if token.strip()
     ]
+
+
+def _persists(connection: list[bytes], http11: bool) -> bool:
+    """Whether the connection may be used again (RFC 9112 section 9.3)."""
+    return b"close" not in connection and (http11 or b"keep-alive" in connection)
 
 
 def parse_answer(head: bytes, method: str) -> AnswerHead:
@@ -229,8 +238,8 @@ def parse_answer(head: bytes, method: str) -> AnswerHead:
     for name, value in headers:
         fields.setdefault(name, value)
     status, http11 = int(line[2]), line[1] == b"1"
-    connection = fields.get(b"connection", b"").lower()
-    keep_alive = b"close" not in connection if http11 else b"keep-alive" in connection
+    tokens = _tokens(headers, b"connection") if b"connection" in fields else []
+    keep_alive = _persists(tokens, http11)
     chunked, length = _answer_framing(headers, status, method)
     if length is None and not chunked:
         keep_alive = False

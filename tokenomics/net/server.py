@@ -25,10 +25,12 @@ from tokenomics.net.heads import BadHead, HeadJudge, RequestHead
 from tokenomics.net.message import answer_head
 from tokenomics.net.wire import SocketWire, TLSWire, Wire, WireError
 
-# How often running requests are looked at for a client that hung up: half of the 100 ms after
-# which its upstream call must be gone.
-WATCH_SECONDS = 0.05
+# How often running requests are looked at for a client that hung up. A close is seen by one look
+# and proven by the next; both must fit in the 100 ms after which its upstream call must be gone.
+WATCH_SECONDS = 0.04
 HANDSHAKE_SECONDS = 10.0
+# A reader that takes this much within the stall limit is slow, not stalled.
+STALL_BYTES = 64 << 10
 # How long and how many reads a refused client may go on sending before the connection is cut.
 LINGER_SECONDS = 1.0
 LINGER_READS = 64
@@ -94,6 +96,7 @@ class Reply:
     async def send(self, status: int, headers: ReplyHeaders, body: bytes = b"") -> None:
         """The whole answer in one go. Raises WireError if the client is gone."""
         self.started = self.ended = True
+        self._connection.probe = b""  # nothing may follow an answer that is whole
         head = [*headers, (b"content-length", b"%d" % len(body))]
         await self._connection.write(self._head(status, head) + (b"" if self._bodiless else body))
 
@@ -119,12 +122,16 @@ class Reply:
     async def end(self) -> None:
         """End the body; without it the client sees that the answer is not whole."""
         self.ended = True
+        self._connection.probe = b""
         if self._chunked and not self._bodiless:
             await self._connection.write(LAST_CHUNK)
 
     def _head(self, status: int, headers: ReplyHeaders) -> bytes:
+        self._connection.give_up_body()
         if not self._connection.keep_alive:
             headers = [*headers, (b"connection", b"close")]
+        elif not self._chunked:  # an HTTP/1.0 client waits for the end if it isn't told
+            headers = [*headers, (b"connection", b"keep-alive")]
         return answer_head(status, headers)
 
 
@@ -158,6 +165,7 @@ class Connection:
         """Serve requests until either side ends the connection."""
         with self.scope:
             try:
+                await self._shake_hands()
                 while self.keep_alive and not self._server.draining:
                     head = await self._read_head()
                     if head is None:
@@ -172,6 +180,11 @@ class Connection:
                 pass  # the client is gone; there is nobody to tell
         if self.scope.cancelled_caught and self.idle and self._buffer:
             self._say(408, "the request head did not arrive in time")
+
+    async def _shake_hands(self) -> None:
+        if isinstance(self._wire, TLSWire):
+            self.scope.deadline = trio.current_time() + HANDSHAKE_SECONDS
+            await self._wire.handshake()
 
     async def _serve(self, head: RequestHead) -> None:
         self.idle = False
@@ -223,14 +236,13 @@ class Connection:
 
     async def read_body(self, head: RequestHead) -> bytes:
         """The body of the current request. Raises Refusal; the connection then ends."""
-        length = self._length
+        length, limit = self._length, self._limits.max_body
+        if length is not None and length > limit:
+            raise _too_large(limit)
         if length is not None and length <= len(self._buffer):  # it came with the head
             body, self._buffer = self._buffer[:length], self._buffer[length:]
             self._unread = False
             return body
-        limit = self._limits.max_body
-        if length is not None and length > limit:
-            raise _too_large(limit)
         if head.http11 and head.get(b"expect") is not None and not self._buffer:
             await self.write(INTERIM)
         reader = decoder(chunked=length is None, length=length)
@@ -252,18 +264,31 @@ class Connection:
                     raise WireError("closed inside a request body")
         except BadBody as e:
             raise Refusal("invalid_request", f"malformed request body: {e}") from None
-        self.scope.deadline = math.inf
+        finally:
+            self.scope.deadline = math.inf
         self._buffer = data
         self._unread = False
         return b"".join(parts)
+
+    def give_up_body(self) -> None:
+        """The answer begins: a body that nobody has read is dropped if it is here, and otherwise
+        ends the connection, which the answer then says."""
+        if self._unread and self._length is not None and self._length <= len(self._buffer):
+            self._buffer = self._buffer[self._length :]
+            self._unread = False
+        if self._unread:
+            self.keep_alive = False
 
     async def write(self, data: bytes) -> None:
         """Send bytes; a reader that stalls longer than the limit ends the connection."""
         rest = self._wire.try_send(data)
         if rest:
-            self.scope.deadline = trio.current_time() + self._limits.stall
-            await self._wire.send_rest(rest)
+            probe, self.probe = self.probe, b""  # it would land inside of what is sent
+            for start in range(0, len(rest), STALL_BYTES):
+                self.scope.deadline = trio.current_time() + self._limits.stall
+                await self._wire.send_rest(rest[start : start + STALL_BYTES])
             self.scope.deadline = math.inf
+            self.probe = probe
 
     async def _linger(self) -> None:
         """Let the client read a refusal before the connection closes: closing on unread bytes
@@ -296,12 +321,15 @@ class Connection:
         if events & (select.POLLERR | select.POLLHUP | select.POLLNVAL):
             self.keep_alive = False
             self.scope.cancel()
-        elif events & select.POLLRDHUP and not self.half_closed:
-            self.half_closed = True
+        elif events & select.POLLRDHUP and self.probe and not self.half_closed:
             self.keep_alive = False
             try:
-                self._wire.try_send(self.probe)
+                rest = self._wire.try_send(self.probe)
             except WireError:
+                self.scope.cancel()
+                return
+            self.half_closed = rest != self.probe  # the socket is full: look again
+            if rest and self.half_closed:  # half a probe would garble what follows
                 self.scope.cancel()
 
 
@@ -346,6 +374,7 @@ class Server:
         self.draining = True
         self._accepting.cancel()
         for connection in list(self.connections):
+            connection.keep_alive = False  # so that the answers to running requests say it
             if connection.idle:
                 connection.scope.cancel()
         with trio.move_on_after(seconds):
@@ -381,8 +410,6 @@ class Server:
         connection = Connection(self, wire, peer)
         self.connections.add(connection)
         try:
-            if isinstance(wire, TLSWire) and not await _shook_hands(wire):
-                return
             await connection.run()
         finally:
             self.connections.discard(connection)
@@ -412,16 +439,6 @@ class Server:
                 poll.register(fd, select.POLLRDHUP)
             for fd, events in poll.poll(0):
                 by_fd[fd].look(events)
-
-
-async def _shook_hands(wire: TLSWire) -> bool:
-    with trio.move_on_after(HANDSHAKE_SECONDS):
-        try:
-            await wire.handshake()
-        except WireError:
-            return False
-        return True
-    return False
 
 
 def _turn_away(sock: socket.socket) -> None:

@@ -59,8 +59,9 @@ def server_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
 
 
 def fingerprint(pem: bytes) -> str:
-    """SHA-256 of a certificate as `AA:BB:...`, the way OpenSSL and browsers show it."""
-    der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
+    """SHA-256 of the first certificate as `AA:BB:...`, the way OpenSSL and browsers show it."""
+    first, end, _ = pem.decode("ascii").partition(ssl.PEM_FOOTER)
+    der = ssl.PEM_cert_to_DER_cert(first + end)
     return ":".join(f"{byte:02X}" for byte in hashlib.sha256(der).digest())
 
 
@@ -83,7 +84,7 @@ def ensure_certificate(folder: Path, extra: tuple[str, ...], now: datetime) -> t
             _make_ca(folder, now)
             with contextlib.suppress(FileNotFoundError):
                 cert_file.unlink()
-        if not _still_good(cert_file, names, now):
+        if not key_file.exists() or not _still_good(cert_file, names, now):
             _make_certificate(folder, names, now)
     except OSError as e:
         raise Failed(
@@ -101,8 +102,7 @@ def _still_good(cert_file: Path, names: list[str], now: datetime) -> bool:
     if certificate.not_valid_after_utc - now < timedelta(days=RENEW_DAYS):
         return False
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    held = {str(name.value) for name in found}
-    return set(names) <= held
+    return set(_alternatives(names)) <= set(found)
 
 
 def _make_ca(folder: Path, now: datetime) -> None:
