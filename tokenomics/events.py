@@ -8,6 +8,8 @@ Standard Webhooks (https://www.standardwebhooks.com), whose signature covers id 
 from __future__ import annotations
 
 import base64
+import binascii
+import contextlib
 import hmac
 import json
 from collections.abc import Sequence
@@ -75,10 +77,18 @@ def signature(signing_key: str, body: bytes) -> str:
 
 
 def standard_signature(signing_key: str, event_id: str, timestamp: int, body: bytes) -> str:
-    """`v1,<base64>`: the value of `webhook-signature` by Standard Webhooks."""
+    """`v1,<base64>`: the value of `webhook-signature` by Standard Webhooks. A key that is written
+    as they write it, `whsec_<base64>`, is decoded; any other is taken as it is."""
     signed = b"%s.%d." % (event_id.encode(), timestamp) + body
-    digest = hmac.digest(signing_key.encode(), signed, "sha256")
+    digest = hmac.digest(_standard_key(signing_key), signed, "sha256")
     return "v1," + base64.b64encode(digest).decode()
+
+
+def _standard_key(signing_key: str) -> bytes:
+    if signing_key.startswith("whsec_"):
+        with contextlib.suppress(binascii.Error):
+            return base64.b64decode(signing_key.removeprefix("whsec_"), validate=True)
+    return signing_key.encode()
 
 
 def headers(

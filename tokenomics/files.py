@@ -9,7 +9,9 @@ from pathlib import Path
 
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, 0700 where it is new. Raises OSError."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.parent.exists():
+        make_folder(path.parent)  # mkdir(parents=True) would make them by the umask alone
+    path.mkdir(exist_ok=True, mode=0o700)
 
 
 def write_private(path: Path, data: bytes) -> None:

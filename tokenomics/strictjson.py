@@ -1,14 +1,23 @@
 """JSON as providers read it, refusing what two parsers could read differently.
 
-Duplicate keys, NaN and Infinity, invalid UTF-8, lone surrogates and nesting deeper than the
-interpreter takes are errors: a body that the proxy and the provider understand differently is a
-way around every rule (RFC 8259 section 4 leaves duplicate names undefined).
+Duplicate keys, NaN and Infinity, numbers too large for a double, invalid UTF-8, lone surrogates
+and deep nesting are errors: a body that the proxy and the provider understand differently is a way
+around every rule (RFC 8259 section 4 leaves duplicate names undefined).
 """
 
 from __future__ import annotations
 
 import json
+import math
+from itertools import accumulate
 from typing import Any, NoReturn
+
+# Levels of objects and arrays. Requests nest to 30 or so; who walks a value recursively must stay
+# within the interpreter's 1,000 frames, and some Pythons parse far deeper than that.
+MAX_DEPTH = 200
+
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_PROSE = bytes(set(range(256)) - {*_STEPS, ord('"')})
 
 
 class BadJSON(ValueError):
@@ -30,7 +39,14 @@ def _constant(name: str) -> NoReturn:
     raise BadJSON(f"{name} is not a JSON number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # it would be written back as Infinity
+        raise BadJSON("a number is too large for a double")
+    return value
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
 
 
 def loads(data: bytes | str) -> Any:
@@ -39,12 +55,12 @@ def loads(data: bytes | str) -> Any:
         text = data if isinstance(data, str) else str(data, "utf-8")
     except UnicodeDecodeError as e:
         raise BadJSON(f"not UTF-8 at byte {e.start}") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise BadJSON(f"nested deeper than {MAX_DEPTH} levels")
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as e:
         raise BadJSON(f"{e.msg} at line {e.lineno} column {e.colno}") from None
-    except RecursionError:
-        raise BadJSON("nested too deeply") from None
     except BadJSON:
         raise
     except ValueError as e:  # an integer of more digits than Python converts
@@ -52,6 +68,13 @@ def loads(data: bytes | str) -> Any:
     if "\\u" in text:  # only an escape can make a lone surrogate, for the text itself is UTF-8
         _no_lone_surrogates(value)
     return value
+
+
+def _depth(text: str) -> int:
+    """How deep objects and arrays nest, counted in the text without a loop over its characters."""
+    unescaped = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
+    structure = b"".join(unescaped.translate(None, _PROSE).split(b'"')[::2])  # what is in no string
+    return max(accumulate(map(_STEPS.__getitem__, structure)), default=0)
 
 
 def _no_lone_surrogates(value: Any) -> None:

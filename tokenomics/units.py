@@ -16,6 +16,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdwy])")
 _SIZE = re.compile(r"(\d+)\s*([kmg]?b?)", re.IGNORECASE)
 # Far beyond any plan, and inside what datetime and every JSON reader can hold.
 MAX_SECONDS = 200 * 366 * 86400.0
+MAX_EPOCH = datetime(9999, 1, 1, tzinfo=UTC).timestamp()  # the last year that can be written
 
 
 def _parts(text: str) -> list[tuple[float, str]]:
@@ -37,10 +38,10 @@ def parse_duration(text: str) -> float:
 
 
 def _add_years(moment: datetime, years: float) -> datetime:
-    if years != int(years):
-        raise ValueError("years must be whole: write 1y, or days")
     if moment.year + years > 9998:
         raise ValueError("that many years are out of range")
+    if years != int(years):
+        raise ValueError("years must be whole: write 1y, or days")
     try:
         return moment.replace(year=moment.year + int(years))
     except ValueError:  # 29 February to a common year
@@ -64,9 +65,11 @@ def parse_expiry(text: str, now: float) -> float | None:
                 moment = _add_years(moment, number)
             else:
                 rest += number * SECONDS[unit]
-        expires = moment.timestamp() + min(rest, MAX_SECONDS)
+        expires = moment.timestamp() + rest
     if expires <= now:
         raise ValueError(f"{text!r} is not in the future")
+    if expires >= MAX_EPOCH:
+        raise ValueError(f"{text!r} is after the year 9998: write never")
     return expires
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import trio
 
 from tokenomics.config.settings import Webhook
-from tokenomics.events import Event, headers, matches
+from tokenomics.events import TYPES, Event, headers, matches
 from tokenomics.logs import Log
 from tokenomics.net.client import Broken, Client, Origin, Unreachable, parse_origin
 
@@ -49,7 +49,8 @@ class Webhooks:
         self._log = log
 
     def emit(self, type_: str, data: dict[str, Any]) -> None:
-        """Hand an event to every target that wants it."""
+        """Hand an event to every target that wants it. The type is one of `events.TYPES`."""
+        assert type_ in TYPES, type_
         wanted = [t for t in self._targets if matches(t.hook.events, type_)]
         if not wanted:
             return
@@ -73,11 +74,16 @@ class Webhooks:
                 nursery.start_soon(self._work, target)
 
     async def _work(self, target: _Target) -> None:
+        pending: Event | None = None
         try:
-            async for event in target.receive:
-                await self._deliver(target, event)
+            async for pending in target.receive:
+                await self._deliver(target, pending)
+                pending = None
         finally:
             with trio.move_on_after(DRAIN_SECONDS, shield=True):
+                await trio.lowlevel.checkpoint()  # what is cancelled beside us says server.stop
+                if pending is not None:
+                    await self._post(target, pending)
                 while target.receive.statistics().current_buffer_used:
                     await self._post(target, target.receive.receive_nowait())
 

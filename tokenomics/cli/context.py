@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenomics.config.settings import Config
 from tokenomics.errors import Failed
+from tokenomics.files import make_folder
 from tokenomics.tokens import Secret
 
 HASH_KEY_FILE = "hash.key"
@@ -90,7 +91,7 @@ def kept_hash_key(folder: Path, config: Config) -> bytes:
     except OSError as e:
         raise Failed(f"the hash key {path} cannot be read: {e.strerror}") from None
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         temporary = folder / f".{HASH_KEY_FILE}.{os.getpid()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

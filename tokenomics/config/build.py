@@ -55,6 +55,7 @@ class _Builder:
         self.source = source
         self.faults: list[str] = []
         self.warnings: list[str] = []
+        self.given: set[str] = set()  # the keys that somebody gave a value
 
     def where(self, key: str) -> str:
         line = self.source.lines.get(key)
@@ -99,14 +100,17 @@ class _Builder:
         variable = "TOKENOMICS_" + key.upper().replace(".", "_")
         if flags.get(key) is not None:
             origin, raw = "command line", flags[key]
-        elif variable in env and key.count(".") < 9 and "[" not in key:
+        elif variable in env and "[" not in key:
             origin, raw = f"${variable}", env[variable]
-        elif node is not MISSING:
+        elif node is not MISSING and node is not None:
             origin, raw = self.where(key), node
         else:
             return default
         try:
-            return self.read(key, type_, self.expand(raw))
+            raw = self.expand(raw) if raw is node else raw
+            if raw != "":
+                self.given.add(key)
+            return self.read(key, type_, raw)
         except ValueError as e:
             self.faults.append(f"{origin}: {e}")
             return default
@@ -153,6 +157,8 @@ def expand(text: str, env: Mapping[str, str]) -> str:
 
 
 def _read(type_: str, raw: Any) -> Any:
+    if type_ == "Secret" and not isinstance(raw, str):
+        raise ValueError("must be text: put it in quotes")  # YAML reads 0123 as 83
     if type_ in ("str", "Path", "Secret"):
         if not isinstance(raw, str | int | float) or isinstance(raw, bool):
             raise ValueError("must be text")
@@ -191,21 +197,30 @@ def build(source: Source) -> Built:
             builder.faults.append(f"{builder.where(key)}: {port} is not a port (0 to 65535)")
     if builder.faults:
         raise Invalid("\n".join(builder.faults))
-    return Built(_with_paths(config, source.env), tuple(builder.warnings))
+    return Built(_with_paths(config, builder.given, source.env), tuple(builder.warnings))
 
 
-def _with_paths(config: Config, env: Mapping[str, str]) -> Config:
-    """Fill in the paths that follow from others, and expand `~`."""
-
-    def at(path: Path, default: Path) -> Path:
-        if path == Path():
-            return default
-        text = str(path)
-        home = env.get("HOME", "/")
-        return Path(home + text[1:]) if text == "~" or text.startswith("~/") else path
-
+def state_folder(chosen: str, env: Mapping[str, str]) -> Path:
+    """The state directory: the chosen one, else systemd's, else ~/.tokenomics."""
     state = env.get("STATE_DIRECTORY", "").split(":")[0]
-    root = at(config.dir, Path(state) if state else Path(env.get("HOME", "/")) / ".tokenomics")
-    tls = replace(config.server.tls, cert_dir=at(config.server.tls.cert_dir, root / "certs"))
-    storage = settings.Storage(db_path=at(config.storage.db_path, root / "tokenomics.db"))
+    return _from_home(chosen or state or "~/.tokenomics", env)
+
+
+def _from_home(text: str, env: Mapping[str, str]) -> Path:
+    at_home = text == "~" or text.startswith("~/")
+    return Path(env.get("HOME", "/"), text[2:]) if at_home else Path(text)
+
+
+def _with_paths(config: Config, given: set[str], env: Mapping[str, str]) -> Config:
+    """Fill in the paths that follow from others, and expand `~`. A path is told from none by
+    `given`, for `.` and an empty one are the same `Path`."""
+
+    def at(key: str, path: Path, default: Path) -> Path:
+        return _from_home(str(path), env) if key in given else default
+
+    root = state_folder(str(config.dir) if "dir" in given else "", env)
+    tls = config.server.tls
+    tls = replace(tls, cert_dir=at("server.tls.cert_dir", tls.cert_dir, root / "certs"))
+    db_path = at("storage.db_path", config.storage.db_path, root / "tokenomics.db")
+    storage = settings.Storage(db_path=db_path)
     return replace(config, dir=root, server=replace(config.server, tls=tls), storage=storage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from tokenomics.config.build import Built, Source, build
+from tokenomics.config.build import Built, Source, build, expand, state_folder
 from tokenomics.errors import Invalid, NotFound
 
 NAMES = ("config.yaml", "config.yml", "config.toml")
+_COMMENT = re.compile(r"\s#")
 
 
 def search_path(home: str) -> list[Path]:
@@ -56,8 +58,15 @@ def read_document(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             return {}, lines
         _lines(node, "", lines)
         document = loader.construct_document(node)
-    except yaml.YAMLError as e:
+    except yaml.MarkedYAMLError as e:  # its own text quotes the line, which may hold a secret
+        line = f":{e.problem_mark.line + 1}" if e.problem_mark else ""
+        raise Invalid(f"{path}{line}: {e.problem or e.context}") from None
+    except (yaml.YAMLError, ValueError) as e:  # ValueError: a date or number that cannot be
         raise Invalid(f"{path}: {e}") from None
+    except RecursionError:
+        raise Invalid(f"{path}: nested too deeply") from None
+    if document is None:  # `---` and nothing else
+        return {}, {}
     if not isinstance(document, dict):
         raise Invalid(f"{path}: must be a mapping of settings")
     return document, lines
@@ -67,6 +76,10 @@ def _lines(node: yaml.Node, prefix: str, out: dict[str, int]) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             path = f"{prefix}.{key.value}" if prefix else str(key.value)
+            if path in out:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{path} stands twice", problem_mark=key.start_mark
+                )
             out[path] = key.start_mark.line + 1
             _lines(value, path, out)
     elif isinstance(node, yaml.SequenceNode):
@@ -94,15 +107,16 @@ def read_dotenv(path: Path) -> dict[str, str]:
         name, equals, value = line.partition("=")
         if not equals or not name.strip().isidentifier():
             raise Invalid(f"{path}:{number}: not NAME=value")
-        out[name.strip()] = _unquote(value.strip())
+        out[name.strip()] = _unquote(value)
     return out
 
 
 def _unquote(value: str) -> str:
-    if value[:1] in ("'", '"'):
-        end = value.find(value[0], 1)
-        return value[1:end] if end > 0 else value[1:]
-    return value.split(" #", 1)[0].rstrip()
+    text = value.strip()
+    if text[:1] in ("'", '"'):
+        end = text.find(text[0], 1)
+        return text[1:end] if end > 0 else text[1:]
+    return _COMMENT.split(value, maxsplit=1)[0].strip()
 
 
 def environment(folders: list[Path], real: Mapping[str, str]) -> dict[str, str]:
@@ -123,15 +137,26 @@ def load(
     """
     real = dict(os.environ if real_env is None else real_env)
     home = real.get("HOME", "/")
-    state = flags.get("dir") or real.get("TOKENOMICS_DIR") or f"{home}/.tokenomics"
-    env = environment([Path(), Path(state)], real)
     path = find_config(explicit, home)
     document: dict[str, Any] = {}
     lines: dict[str, int] = {}
     if path:
         document, lines = read_document(path)
+    here = environment([Path()], real)
+    env = environment([Path(), _state_folder(document, here, flags)], real)
     _merge_providers_file(document, path)
     return build(Source(str(path or "defaults"), document, lines, env, flags)), env, path
+
+
+def _state_folder(
+    document: Mapping[str, Any], env: Mapping[str, str], flags: Mapping[str, Any]
+) -> Path:
+    """Where the other `.env` is, which is needed before the config can be built."""
+    chosen = flags.get("dir") or env.get("TOKENOMICS_DIR") or document.get("dir") or ""
+    try:
+        return state_folder(expand(str(chosen), env), env)
+    except ValueError:  # build() will say which variable is missing
+        return state_folder("", env)
 
 
 def _merge_providers_file(document: dict[str, Any], config_path: Path | None) -> None:
@@ -159,13 +184,14 @@ def provider_key(name: str, env: Mapping[str, str]) -> str | None:
     """
     if env.get(name):
         return env[name]
-    paths = [env.get(f"{name}_FILE"), None]
-    if env.get("CREDENTIALS_DIRECTORY"):
-        paths[1] = os.path.join(env["CREDENTIALS_DIRECTORY"], name)
+    paths = [Path(env[f"{name}_FILE"])] if env.get(f"{name}_FILE") else []
+    if env.get("CREDENTIALS_DIRECTORY") and "/" not in name:  # a policy names it: not ../x
+        paths.append(Path(env["CREDENTIALS_DIRECTORY"], name))
     for path in paths:
-        if path:
-            try:
-                return Path(path).read_text("utf-8").strip() or None
-            except OSError:
-                continue
+        try:
+            found = path.read_text("utf-8").strip()
+        except (OSError, ValueError):  # ValueError: not UTF-8
+            continue
+        if found:
+            return found
     return None
