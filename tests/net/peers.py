@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import h11
 import trio
 
-from tokenomics.net.server import App, Limits, Server, bind
+from tokenomics.net.connection import App, Limits
+from tokenomics.net.server import Server, bind
 
 PATIENCE = 5.0  # seconds until a test that waits for something gives up
 RECEIVE_BYTES = 65536

@@ -11,14 +11,8 @@ import trio
 
 from tests.net.peers import PATIENCE, Peer, Stage, connect, get, head, patience, post, serve
 from tokenomics.errors import Refusal
-from tokenomics.net.server import (
-    HANDSHAKE_SECONDS,
-    LINGER_SECONDS,
-    Limits,
-    Reply,
-    Request,
-    bind,
-)
+from tokenomics.net.connection import HANDSHAKE_SECONDS, LINGER_SECONDS, Limits, Reply, Request
+from tokenomics.net.server import bind
 from tokenomics.net.wire import WireError
 
 TLS = tuple[ssl.SSLContext, ssl.SSLContext]

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 
 from tests.net.peers import PATIENCE, get, serve
 from tokenomics.errors import Failed, Invalid
-from tokenomics.net.server import Reply, Request
+from tokenomics.net.connection import Reply, Request
 from tokenomics.net.tls import (
     CERTIFICATE_DAYS,
     RENEW_DAYS,
