@@ -16,8 +16,8 @@ _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
 _DELTA = re.compile(
     rb'"(?:content|reasoning_content|reasoning|refusal|arguments|text)"\s*:\s*"((?:[^"\\]|\\.)+)"'
 )
-_DONE = b"data: [DONE]"
-_ERROR = re.compile(rb'(?m)^data: ?\{"error"|^event: ?error')
+_DONE = re.compile(rb"(?m)^data: ?\[DONE\]")  # at a line's start: text may speak of it
+_ERROR = re.compile(rb'(?m)^data: ?\{\s*"error"\s*:\s*(?!null)|^event: ?error')
 _decoder = json.JSONDecoder()
 
 
@@ -39,9 +39,11 @@ def usage_of(body: bytes) -> Usage | None:
     for match in reversed(list(_USAGE.finditer(body))):
         try:
             value, _ = _decoder.raw_decode(str(body[match.end() :], "utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        return read_usage(value)
+        usage = read_usage(value)
+        if usage is not None:
+            return usage
     return None
 
 
@@ -96,21 +98,22 @@ class StreamReader:
         if not block:
             return b""
         self._generated += sum(len(text) for text in _DELTA.findall(block))
-        if _DONE in block:
+        # A search for plain bytes before each pattern: 20 times cheaper, and it rarely finds any.
+        if b"[DONE]" in block and _DONE.search(block):
             self.done = True
         if b"error" in block and _ERROR.search(block):
             self.failed = True
         if self._collect:
             self._keep_texts(block)
-        return self._take_usage(block) if _USAGE.search(block) else block
+        return self._take_usage(block) if b'"usage"' in block and _USAGE.search(block) else block
 
     def end(self) -> bytes:
         """The upstream has ended: what came without a final blank line."""
         rest = self._cutter.rest()
-        if rest.strip() == _DONE:
+        if _DONE.fullmatch(rest.strip()):
             self.done = True
             return rest + b"\n\n"
-        return b""
+        return rest[: len(rest) - len(rest.lstrip(b"\r\n"))]  # blank lines more than one
 
     def generated(self) -> int:
         """Output tokens so far, estimated."""
@@ -119,12 +122,12 @@ class StreamReader:
     def _take_usage(self, block: bytes) -> bytes:
         kept = []
         for raw, data in events(block):
-            document = _loads(data) if _USAGE.search(data) else None
+            document = _loads(data) if b'"usage"' in data and _USAGE.search(data) else None
             usage = read_usage(document.get("usage")) if isinstance(document, dict) else None
             if usage is not None and isinstance(document, dict):
                 self.usage = usage
                 if not self._usage_asked and not document.get("choices"):
-                    continue
+                    raw = raw[: len(raw) - len(raw.lstrip(b"\r\n"))]  # blank lines are not its own
             kept.append(raw)
         return b"".join(kept)
 
@@ -137,7 +140,7 @@ class StreamReader:
 def _loads(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

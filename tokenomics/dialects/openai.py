@@ -13,52 +13,49 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenomics import strictjson
-from tokenomics.dialects.texts import Path, Text, replaced, walk
+from tokenomics.dialects.texts import Path, Text, Words, replaced, walk
 from tokenomics.errors import Refusal
 
 MAX_MODEL_NAME = 256  # characters
 MAX_OUTPUT = 10**9  # a client's output cap beyond this is a mistake
-# Strings below these keys are no text for the model: kinds, ids, media.
-_NO_TEXT = frozenset(
-    {
-        "role",
-        "type",
-        "id",
-        "tool_call_id",
-        "url",
-        "data",
-        "file_data",
-        "file_id",
-        "format",
-        "detail",
-    }
+# Top-level keys that no model reads: who asks, how it is billed, sampled and delivered.
+_NOT_SHOWN = frozenset(
+    "model stream stream_options n best_of temperature top_p seed user store metadata service_tier"
+    " safety_identifier prompt_cache_key prompt_cache_retention logit_bias logprobs top_logprobs"
+    " max_tokens max_completion_tokens frequency_penalty presence_penalty encoding_format"
+    " dimensions modalities reasoning_effort verbosity parallel_tool_calls echo".split()
 )
+_SKIP = frozenset("role type id tool_call_id url data file_data file_id format detail".split())
+# The API's own keys, and those of JSON schema: they say nothing themselves.
+_KNOWN = _SKIP | frozenset(
+    "messages content text refusal name tool_calls function arguments function_call image_url"
+    " input_audio file filename audio annotations reasoning_content tools functions tool_choice"
+    " description parameters strict properties required items enum additionalProperties anyOf allOf"
+    " oneOf not default title const pattern minimum maximum minItems maxItems minLength maxLength"
+    " $ref $defs definitions response_format json_schema schema prediction stop prompt suffix input"
+    " web_search_options".split()
+)
+_WORDS = Words(_KNOWN, _SKIP)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One path of the dialect. `texts` are the top-level keys whose strings a model reads;
-    `generates` tells whether output tokens are made, `caps` are the keys that bound them."""
+    """One path of the dialect. `required` is the key of its input; `generates` tells whether output
+    tokens are made, `caps` are the keys that bound them."""
 
     name: str
     path: str
     required: str
-    texts: tuple[str, ...]
     generates: bool
     caps: tuple[str, ...] = ()
 
 
 _ROWS = (
     Endpoint(
-        "chat",
-        "/chat/completions",
-        "messages",
-        ("messages", "tools", "functions", "response_format", "prediction"),
-        True,
-        ("max_completion_tokens", "max_tokens"),
+        "chat", "/chat/completions", "messages", True, ("max_completion_tokens", "max_tokens")
     ),
-    Endpoint("completions", "/completions", "prompt", ("prompt", "suffix"), True, ("max_tokens",)),
-    Endpoint("embeddings", "/embeddings", "input", ("input",), False),
+    Endpoint("completions", "/completions", "prompt", True, ("max_tokens",)),
+    Endpoint("embeddings", "/embeddings", "input", False),
 )
 ENDPOINTS: dict[str, Endpoint] = {row.path: row for row in _ROWS}
 
@@ -66,7 +63,8 @@ ENDPOINTS: dict[str, Endpoint] = {row.path: row for row in _ROWS}
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request that was read. `output_cap` is the client's own bound on all output tokens, None
-    if it named none; `blind` says that part of the input could not be read as text."""
+    if it named none; of two keys it is the larger, for a provider may know only one. `blind` says
+    that part of the input could not be read as text."""
 
     endpoint: Endpoint
     model: str
@@ -115,18 +113,18 @@ def read(endpoint: Endpoint, body: bytes) -> Ask:
     if not isinstance(options, dict):
         raise _wrong("must be an object", "stream_options")
     _check_input(endpoint, document)
-    choices = _count(document, "n", 1, 128) or 1
+    choices = _choices(endpoint, document)
     caps = [_count(document, key, 0, MAX_OUTPUT) for key in endpoint.caps]
     given = [cap for cap in caps if cap is not None]
-    texts = [t for key in endpoint.texts for t in walk(document.get(key), (key,), _NO_TEXT)]
+    shown = {key: value for key, value in document.items() if key not in _NOT_SHOWN}
     return Ask(
         endpoint=endpoint,
         model=model,
         stream=stream and endpoint.generates,
         usage_asked=options.get("include_usage") is True,
         choices=choices,
-        output_cap=(min(given) * choices if given else None) if endpoint.generates else 0,
-        texts=tuple(texts),
+        output_cap=(max(given) * choices if given else None) if endpoint.generates else 0,
+        texts=tuple(walk(shown, (), _WORDS)),
         blind=_is_blind(endpoint, document),
         raw=body,
         document=document,
@@ -140,6 +138,17 @@ def _count(document: Mapping[str, Any], key: str, low: int, high: int) -> int | 
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise _wrong(f"must be a whole number from {low} to {high}", key)
     return value
+
+
+def _choices(endpoint: Endpoint, document: Mapping[str, Any]) -> int:
+    """How many texts are generated, each up to the output cap."""
+    each = _count(document, "n", 1, 128) or 1
+    if endpoint.name != "completions":
+        return each
+    each = max(each, _count(document, "best_of", 1, 128) or 1)
+    prompt = document["prompt"]
+    many = isinstance(prompt, list) and not isinstance(prompt[0], int)  # a list of ints is one
+    return each * len(prompt) if many else each
 
 
 def _check_input(endpoint: Endpoint, document: Mapping[str, Any]) -> None:
@@ -180,14 +189,16 @@ def _is_blind(endpoint: Endpoint, document: Mapping[str, Any]) -> bool:
 def estimate(text: str) -> int:
     """Tokens of a text, on the upper side: providers' own counts settle it later.
 
-    English prose has about 4.3 characters a token, JSON 3; scripts beyond Latin have up to one
-    token per character (measured against o200k: see tests/test_estimate.py).
+    English prose has about 4.3 characters a token, JSON 3, base64 and hashes 1.5; scripts beyond
+    Latin have up to one token per character (all by o200k).
     """
     size = len(text)
+    spaced = size < 64 or text.count(" ") * 24 > size
+    tokens = math.ceil(size / 3 if spaced else size / 1.4)
     if text.isascii():
-        return math.ceil(size / 3)
+        return tokens
     wide = len(text.encode("utf-8", "replace")) - size
-    return math.ceil(size / 3) + math.ceil(wide * 0.55)
+    return tokens + math.ceil(wide * 0.55)
 
 
 def estimate_input(ask: Ask) -> int:
@@ -220,9 +231,8 @@ def rewrite(
     top: dict[str, Any] = {}
     if model != ask.model:
         top["model"] = model
-    if prompts and ask.endpoint.name == "chat":
-        head = [{"role": role, "content": content} for role, content in prompts]
-        top["messages"] = head + document["messages"]
+    if prompts and ask.endpoint.generates:
+        top[ask.endpoint.required] = _prompted(ask, document[ask.endpoint.required], prompts)
     if cap is not None and ask.endpoint.generates:
         top.update(_cap(ask, cap, cap_key))
     if ask.stream and not ask.usage_asked:
@@ -231,6 +241,17 @@ def rewrite(
     if not changes and not top:
         return ask.raw
     return strictjson.dumps({**document, **top})
+
+
+def _prompted(ask: Ask, value: Any, prompts: Sequence[tuple[str, str]]) -> Any:
+    """A request's input with the policy's prompts in front. Raises Refusal for token arrays, which
+    no text can be put in front of."""
+    if ask.endpoint.name == "chat":
+        return [{"role": role, "content": content} for role, content in prompts] + value
+    if ask.blind:
+        raise _wrong("this token's policy puts prompts in front: send text", "prompt")
+    head = "".join(content + "\n\n" for _, content in prompts)
+    return head + value if isinstance(value, str) else [head + text for text in value]
 
 
 def _cap(ask: Ask, cap: int, cap_key: str) -> dict[str, int]:

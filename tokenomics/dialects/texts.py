@@ -19,6 +19,18 @@ class _Inside:
         return "INSIDE"
 
 
+class Key(str):
+    """A step to a key itself, not to its value: keys that a client chooses are texts too."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and str.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return hash((Key, str.__hash__(self)))
+
+
 INSIDE: Final = _Inside()
 Step = str | int | _Inside
 Path = tuple[Step, ...]
@@ -32,8 +44,20 @@ class Text:
     value: str
 
 
-def walk(node: Any, path: Path, skip: frozenset[str]) -> Iterator[Text]:
-    """Every text below `node`. `skip` are keys whose strings no model reads (ids, types, URLs).
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A dialect's own keys: `known` ones say nothing themselves, the strings below `skip` ones are
+    read by no model (ids, types, URLs)."""
+
+    known: frozenset[str]
+    skip: frozenset[str]
+
+
+_NO_WORDS = Words(frozenset(), frozenset())
+
+
+def walk(node: Any, path: Path, words: Words) -> Iterator[Text]:
+    """Every text below `node`, keys that the dialect does not know among them.
 
     Numbers are no texts, except inside JSON arguments, where a digit string is one key stroke away
     from a number.
@@ -42,24 +66,26 @@ def walk(node: Any, path: Path, skip: frozenset[str]) -> Iterator[Text]:
         yield Text(path, node)
     elif isinstance(node, dict):
         for key, value in node.items():
+            if key not in words.known:
+                yield Text((*path, Key(key)), key)
             if key == "arguments" and isinstance(value, str):
-                yield from _arguments(value, (*path, key), skip)
-            elif key not in skip or not isinstance(value, str):
-                yield from walk(value, (*path, key), skip)
+                yield from _arguments(value, (*path, key))
+            elif key not in words.skip or not isinstance(value, str):
+                yield from walk(value, (*path, key), words)
     elif isinstance(node, list):
         for i, value in enumerate(node):
-            yield from walk(value, (*path, i), skip)
+            yield from walk(value, (*path, i), words)
 
 
-def _arguments(value: str, path: Path, skip: frozenset[str]) -> Iterator[Text]:
+def _arguments(value: str, path: Path) -> Iterator[Text]:
     try:
         inner = strictjson.loads(value)
     except strictjson.BadJSON:
         inner = None
-    if not isinstance(inner, dict | list):
+    if inner is None or INSIDE in path:  # one level: each may nest as deep as a whole document
         yield Text(path, value)
         return
-    yield from walk(_numbers_as_texts(inner), (*path, INSIDE), frozenset())
+    yield from walk(_numbers_as_texts(inner), (*path, INSIDE), _NO_WORDS)
 
 
 def _numbers_as_texts(node: Any) -> Any:
@@ -82,6 +108,19 @@ def replaced(document: Any, changes: Mapping[Path, Any]) -> Any:
         inner = replaced(strictjson.loads(document), below[INSIDE])
         return strictjson.dumps(inner).decode()
     copy = document.copy()
+    names = {}
     for step, inside in below.items():
-        copy[step] = replaced(document[step], inside)
-    return copy
+        if isinstance(step, Key):
+            names[str(step)] = inside[()]
+        else:
+            copy[step] = replaced(document[step], inside)
+    return _renamed(copy, names) if names else copy
+
+
+def _renamed(node: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """`node` with keys renamed, in order. Two that become one get a number: no value is lost."""
+    out: dict[str, Any] = {}
+    for key, value in node.items():
+        new = names.get(key, key)
+        out[new if new not in out else f"{new} {len(out)}"] = value
+    return out

@@ -53,7 +53,7 @@ async def admit(
     usage: ProcessUsage, hash_: str, policy: Policy, ask: Ask, target: Target
 ) -> Admission | Denied:
     """Take everything a request needs, or nothing."""
-    want = Want(estimate_input(ask) + prompt_tokens(target), ask.output_cap)
+    want = Want(estimate_input(ask) + prompt_tokens(target), ask.output_cap, ask.choices)
     lease = await usage.admit(hash_, policy.rate_limit, target.budgets, want)
     return lease if isinstance(lease, Denied) else Admission(usage, hash_, lease, want)
 

@@ -96,7 +96,13 @@ DETECTORS: dict[str, Detector] = {
     d.kind: d
     for d in (
         Detector("ssn", r"\b\d{3}[- ]\d{2}[- ]\d{4}\b", _is_ssn),
-        Detector("credit_card", r"\b\d(?:[ .-]?\d){12,18}\b", _is_card),
+        Detector(
+            "credit_card",
+            # The usual groups first: the wide form would swallow an expiry date that follows.
+            r"\b[2-5]\d{3}(?:[ .-]?\d{4}){3}\b|\b3[47]\d{2}[ .-]?\d{6}[ .-]?\d{5}\b"
+            r"|\b\d(?:[ .-]?\d){12,18}\b",
+            _is_card,
+        ),
         Detector(
             "email",
             r"(?i)\b[a-z0-9][a-z0-9._%+'-]{0,63}@(?:[a-z0-9](?:[a-z0-9-]{0,62})\.)+[a-z]{2,24}\b",
@@ -109,7 +115,9 @@ DETECTORS: dict[str, Detector] = {
         ),
         Detector(
             "ip_address",
-            r"\b(?:\d{1,3}\.){3}\d{1,3}\b|(?i)(?:\b[0-9a-f]{1,4}:|:)(?::?[0-9a-f]{1,4}:?){1,7}",
+            r"\b(?:\d{1,3}\.){3}\d{1,3}\b"
+            # No letter may stand before or behind: `std::cout` holds no address.
+            r"|(?i)(?:\b[0-9a-f]{1,4}:|\B:)(?::?[0-9a-f]{1,4}:?){1,7}(?:(?:\.\d{1,3}){3})?\b",
             _is_ip,
         ),
         Detector("aws_key", r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ABIA|ACCA)[A-Z2-7]{16}\b"),

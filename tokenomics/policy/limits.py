@@ -18,8 +18,10 @@ from typing import Any
 from tokenomics.policy.model import RateLimit, RateRule
 from tokenomics.policy.route import Budget
 
-# Output tokens held for a request that names no cap of its own: the longest answer of the models
-# in the examples. Without a budget or token window nothing is held and no cap is set.
+# Output tokens held for a choice of a request that names no cap of its own: the longest answer of
+# the models in the examples. No cap is set while that much is left, for models differ in what they
+# take; so a model that writes longer answers can exceed its budget by the difference. Without a
+# budget or token window nothing is held.
 DEFAULT_OUTPUT = 16384
 # A cap below this cuts an answer to nothing useful; refusing tells the client more.
 LEAST_OUTPUT = 16
@@ -33,10 +35,11 @@ MAX_RETRY_AFTER = 60  # seconds; some SDKs sleep out whatever they are told
 @dataclass(frozen=True, slots=True)
 class Want:
     """What a request asks for: counted input tokens, and output tokens. `output` is the client's
-    own cap, None if it named none, 0 for endpoints that generate no text."""
+    own cap on all `choices` together, None if it named none, 0 for endpoints that generate none."""
 
     input: int
     output: int | None
+    choices: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ def _windows(
         fixed = rule.strategy == "fixed"
         for unit, limit in (("requests", rule.requests), ("tokens", rule.tokens)):
             if limit:
-                key = f"{unit}/{rule.window:g}/{rule.strategy}"
+                key = f"{unit}/{rule.window:.15g}/{rule.strategy}"
                 window = account.windows.get(key)
                 if window is None:
                     window = account.windows[key] = Window(rule.window, fixed=fixed)
@@ -193,7 +196,8 @@ def admit(
     held = 0 if room is math.inf else int(min(_output(want), room))
     cap = held if room < _output(want) else None
     lease = Lease(want.input + held, cap, tuple(b.name for b in budgets), [])
-    for _, unit, _, window in windows:
+    # Two rules of one shape share a window, and count in it once.
+    for unit, window in dict.fromkeys((unit, window) for _, unit, _, window in windows):
         ticket = window.add(1 if unit == "requests" else lease.tokens, now)
         if unit == "tokens":
             lease.tickets.append((window, ticket))
@@ -230,11 +234,11 @@ def settle(account: Account, lease: Lease, tokens: int) -> None:
 
 
 def _least(want: Want) -> int:
-    return min(LEAST_OUTPUT, _output(want))
+    return min(LEAST_OUTPUT * want.choices, _output(want))
 
 
 def _output(want: Want) -> int:
-    return DEFAULT_OUTPUT if want.output is None else want.output
+    return DEFAULT_OUTPUT * want.choices if want.output is None else want.output
 
 
 def _hold(account: Account, budgets: tuple[str, ...], tokens: int) -> None:

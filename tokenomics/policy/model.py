@@ -98,8 +98,8 @@ class Entry:
     @property
     def budget_name(self) -> str:
         """The name its `max_tokens` is counted under: stable while provider and models stay."""
-        m = self.models
-        return f"{self.provider}:{m.exact or m.regex or ','.join(m.names) or '*'}"
+        parts = (self.models.exact, self.models.regex, ",".join(self.models.names))
+        return f"{self.provider}:{'|'.join(part for part in parts if part) or '*'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,14 @@ class Rule:
             for start, end in DETECTORS[kind].spans(text):
                 yield start, end, kind
 
+    def matches(self, text: str) -> Iterator[str]:
+        """What matches anywhere in `text`, named once. An empty match is one too, as in Go."""
+        if self.pattern is not None and self.pattern.found_in(text):
+            yield self.type
+        for kind in self.kinds:
+            if next(DETECTORS[kind].spans(text), None) is not None:
+                yield kind
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -73,10 +81,12 @@ def inspect(texts: Sequence[str], rules: Iterable[Rule], direction: str) -> Insp
     active = [rule for rule in rules if rule.covers(direction)]
     for rule in active:
         for i, text in enumerate(texts):
+            if rule.action != "mask":
+                for what in rule.matches(text):
+                    found.setdefault(rule, {})[what] = None
+                continue
             for start, end, what in rule.hits(text):
                 found.setdefault(rule, {})[what] = None
-                if rule.action != "mask":
-                    break
                 edits[i].append((start, end, rule.replacement))
     findings = tuple(Finding(rule, tuple(what)) for rule, what in found.items())
     blocked = next((f for f in findings if f.rule.action == "fail"), None)

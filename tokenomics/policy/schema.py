@@ -154,15 +154,13 @@ class _Reader:
             if key in nested:
                 out[key] = nested[key](item, place) if item is not None else None
             elif key in simple:
-                out[key] = self.leaf(item, place, simple[key])
+                out[key] = self.leaf(item, place, simple[key]) if item is not None else None
             else:
                 near = difflib.get_close_matches(key, [*simple, *nested], 1, 0.5)
                 self.fault(place, "unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
         return {key: item for key, item in out.items() if item is not None}
 
     def leaf(self, value: Any, path: str, read: Read) -> Any:
-        if value is None:
-            return None
         try:
             return read(value)
         except _Bad as e:
@@ -195,10 +193,10 @@ class _Reader:
         if not isinstance(value, dict):
             return None
         type_ = found.get("type", "")
-        if not type_ and "type" not in value:
+        if value.get("type") is None:
             self.fault(path, f"needs a type: {', '.join(RULE_TYPES)}")
         keywords = tuple(word for word in found.get("keywords", ()) if word)
-        if type_ == "regex" and "pattern" not in value:
+        if type_ == "regex" and value.get("pattern") is None:
             self.fault(path, "a regex rule needs a pattern")
         if type_ == "keyword" and not keywords:
             self.fault(path, "a keyword rule needs keywords")
@@ -253,8 +251,7 @@ class _Reader:
         if not isinstance(value, dict):
             self.fault(path, f"must be an object, not {_kind(value)}")
             return {}
-        read = {key: self.leaf(item, f"{path}.{key}", _text) for key, item in value.items()}
-        return MappingProxyType({key: item for key, item in read.items() if item is not None})
+        return MappingProxyType(self.object(value, path, dict.fromkeys(value, _text), {}))
 
     def shared(self) -> dict[str, Any]:
         return {

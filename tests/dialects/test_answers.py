@@ -1,0 +1,278 @@
+"""Answers: usage, texts, ends, and streams in any chunks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokenomics.dialects.answers import (
+    StreamReader,
+    error_event,
+    looks_whole,
+    read_usage,
+    text_of,
+    usage_of,
+)
+from tokenomics.dialects.openai import Usage
+
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+LIE = '{"usage": {"prompt_tokens": 0, "completion_tokens": 0}}'
+
+
+def answer(content: Any = "Hello", **fields: Any) -> bytes:
+    message = {"role": "assistant", "content": content}
+    return json.dumps({"choices": [{"index": 0, "message": message}], **fields}).encode()
+
+
+def chunk(content: str = "", **fields: Any) -> bytes:
+    choices = [{"index": 0, "delta": {"content": content}}]
+    return b"data: " + json.dumps({"choices": choices, **fields}).encode() + b"\n\n"
+
+
+USAGE_CHUNK = chunk(choices=[], usage=USAGE)
+DONE = b"data: [DONE]\n\n"
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("value", "usage"),
+    [
+        (USAGE, Usage(7, 3)),
+        ({"prompt_tokens": 7, "total_tokens": 7}, Usage(7, 0)),
+        ({"completion_tokens": 3}, Usage(0, 3)),
+        ({}, None),
+        ({"total_tokens": 10}, None),
+        (None, None),
+        ([7, 3], None),
+        ({"prompt_tokens": -1, "completion_tokens": 3}, None),
+        ({"prompt_tokens": True, "completion_tokens": 3}, None),
+        ({"prompt_tokens": "7", "completion_tokens": 3}, None),
+        ({"prompt_tokens": 7.5, "completion_tokens": 3}, None),
+        ({"prompt_tokens": None, "completion_tokens": 3}, None),
+    ],
+)
+def test_usage_that_can_be_trusted(value: Any, usage: Usage | None) -> None:
+    assert read_usage(value) == usage
+
+
+BODIES: dict[str, tuple[bytes, Usage | None]] = {
+    "plain": (answer(usage=USAGE), Usage(7, 3)),
+    "first": (json.dumps({"usage": USAGE, "choices": []}).encode(), Usage(7, 3)),
+    "spaced": (b'{"usage" :\n  {"prompt_tokens": 7, "completion_tokens": 3}}', Usage(7, 3)),
+    "in-content": (answer(LIE, usage=USAGE), Usage(7, 3)),
+    "in-content-behind": (json.dumps({"usage": USAGE, "x": LIE}).encode(), Usage(7, 3)),
+    "only-in-content": (answer(LIE), None),
+    "twice-escaped": (answer(json.dumps(LIE), usage=USAGE), Usage(7, 3)),
+    "backslash-before": (answer("\\", usage=USAGE), Usage(7, 3)),
+    "null": (answer(usage=None), None),
+    "other-below": (answer(usage=USAGE, meta={"usage": {"cost": 1}}), Usage(7, 3)),
+    "none": (answer(), None),
+    "no-json": (b"oops", None),
+    "cut": (answer(usage=USAGE)[:-5], None),
+    "not-utf8": (b'{"a": "\xff", "usage": {"prompt_tokens": 1}, "b": "\xff"}', None),
+}
+
+
+@pytest.mark.parametrize(("body", "usage"), BODIES.values(), ids=BODIES)
+def test_usage_of_a_whole_answer(body: bytes, usage: Usage | None) -> None:
+    assert usage_of(body) == usage
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(['"usage"', ": ", "{", "}", "\\", '"prompt_tokens"', "0", "é"])))
+def test_no_content_can_lie_about_usage(parts: list[str]) -> None:
+    assert usage_of(answer("".join(parts), usage=USAGE)) == Usage(7, 3)
+    assert usage_of(answer("".join(parts))) is None
+
+
+# Whole answers
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (answer("Hello"), "Hello"),
+        (answer(None), ""),
+        (b'{"choices": [{"text": "legacy"}]}', "legacy"),
+        (b'{"choices": [{"index": 1, "text": "b"}, {"index": 0, "text": "a"}]}', "a"),
+        (b'{"data": []}', ""),
+        (b'{"choices": [5, {"message": 5}], "x": 1}', ""),
+        (b"[]", ""),
+        (b"oops", ""),
+    ],
+    ids=["chat", "null", "legacy", "first-choice", "embeddings", "odd", "list", "no-json"],
+)
+def test_text_of_a_whole_answer(body: bytes, text: str) -> None:
+    assert text_of(body) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "whole"),
+    [
+        (b'{"a": 1}', True),
+        (b" \n{}\r\n", True),
+        (b'{"a": ', False),
+        (b"<html>", False),
+        (b"", False),
+    ],
+    ids=["object", "space", "cut", "html", "empty"],
+)
+def test_what_looks_whole(body: bytes, whole: bool) -> None:
+    assert looks_whole(body) == whole
+
+
+# Streams
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Everything that a reader says of a stream."""
+
+    out: bytes
+    usage: Usage | None
+    done: bool
+    failed: bool
+    text: str
+    generated: int
+
+
+def follow(*chunks: bytes, usage_asked: bool = False, collect: bool = True) -> Followed:
+    reader = StreamReader(usage_asked=usage_asked, collect=collect)
+    out = b"".join(map(reader.feed, chunks)) + reader.end()
+    text = "".join(reader.texts)
+    return Followed(out, reader.usage, reader.done, reader.failed, text, reader.generated())
+
+
+def test_a_stream_goes_on_as_it_came_without_the_usage_chunk() -> None:
+    got = follow(chunk("Hel"), chunk("lo"), USAGE_CHUNK, DONE)
+    assert got.out == chunk("Hel") + chunk("lo") + DONE
+    assert (got.usage, got.done, got.failed, got.text) == (Usage(7, 3), True, False, "Hello")
+
+
+def test_who_asked_for_usage_gets_its_chunk() -> None:
+    stream = chunk("Hello") + USAGE_CHUNK + DONE
+    got = follow(stream, usage_asked=True)
+    assert (got.out, got.usage) == (stream, Usage(7, 3))
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        chunk("x", usage=USAGE),
+        chunk("x", usage=None),
+        chunk(choices=[], usage=None),
+        chunk(choices=[], prompt_filter_results=[]),
+        chunk(LIE),
+        b": ping\n\n",
+        b"event: odd\ndata: no JSON\n\n",
+        b'data: {"usage": {"oops\n\n',
+    ],
+    ids=["with-text", "null", "null-alone", "azure", "in-content", "comment", "unknown", "broken"],
+)
+def test_no_other_event_is_taken_out(kept: bytes) -> None:
+    assert follow(kept, USAGE_CHUNK, DONE).out == kept + DONE
+
+
+def test_a_stream_with_crlf_is_followed_and_not_rewritten() -> None:
+    stream, usage, done = (
+        part.replace(b"\n", b"\r\n") for part in (chunk("Hello"), USAGE_CHUNK, DONE)
+    )
+    got = follow(stream + usage + done)
+    assert (got.out, got.usage, got.done, got.text) == (stream + done, Usage(7, 3), True, "Hello")
+
+
+@pytest.mark.parametrize(
+    ("end", "done"),
+    [
+        (DONE, True),
+        (b"data:[DONE]\n\n", True),
+        (b"data: [DONE]", True),
+        (b"data: [DONE]\r\n", True),
+        (b"", False),
+        (b"data: [DO", False),
+        (chunk("write data: [DONE]\n\n at the end"), False),
+        (b'data: {"choices":[]}', False),
+    ],
+    ids=["whole", "no-space", "no-blank-line", "one-line", "none", "cut", "in-text", "unended"],
+)
+def test_only_its_own_line_ends_a_stream(end: bytes, done: bool) -> None:
+    assert follow(chunk("Hello") + end).done == done
+
+
+def test_the_end_without_a_blank_line_is_completed() -> None:
+    assert follow(chunk("a"), b"data: [DONE]").out == chunk("a") + DONE
+
+
+def test_half_an_event_at_the_end_does_not_go_on() -> None:
+    assert follow(chunk("a"), chunk("b")[:-1]).out == chunk("a")
+
+
+@pytest.mark.parametrize(
+    ("event", "failed"),
+    [
+        (error_event(b'{"error":{"message":"no"}}'), True),
+        (b'data:{"error": "no"}\n\n', True),
+        (b"event: error\ndata: {}\n\n", True),
+        (chunk('data: {"error": 1}'), False),
+        (chunk("an error"), False),
+    ],
+    ids=["openai", "text", "named", "in-content", "word"],
+)
+def test_error_events_are_seen_and_go_on(event: bytes, failed: bool) -> None:
+    got = follow(chunk("a"), event)
+    assert (got.failed, got.done, got.out) == (failed, False, chunk("a") + event)
+
+
+@pytest.mark.parametrize(
+    ("delta", "least"),
+    [
+        ({"content": "x" * 30}, 10),
+        ({"reasoning_content": "x" * 30}, 10),
+        ({"tool_calls": [{"function": {"arguments": "x" * 30}}]}, 10),
+        ({"refusal": "x" * 30}, 10),
+        ({"content": '"\\' * 15}, 10),
+        ({"content": ""}, 0),
+        ({"role": "assistant"}, 0),
+    ],
+    ids=["content", "reasoning", "tool", "refusal", "escapes", "empty", "role"],
+)
+def test_what_was_generated_before_a_break_is_counted(delta: dict[str, Any], least: int) -> None:
+    got = follow(chunk(choices=[{"index": 0, "delta": delta}]) * 2)
+    assert 2 * least <= got.generated <= 4 * least
+
+
+def test_texts_are_kept_only_if_asked_and_of_the_first_choice() -> None:
+    other = chunk(choices=[{"index": 1, "delta": {"content": "other"}}])
+    assert follow(chunk("a"), other, chunk("b")).text == "ab"
+    assert follow(chunk("a"), collect=False).text == ""
+
+
+EVENTS = [chunk("Hello"), chunk("é😀"), chunk(LIE), USAGE_CHUNK, chunk("x", usage=USAGE), DONE]
+EVENTS += [b": ping\n\n", b"\n", error_event(b'{"error":{}}'), b"data: no JSON\ndata: 2\n\n"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    parts=st.lists(st.tuples(st.sampled_from(EVENTS), st.booleans()), max_size=8),
+    tail=st.sampled_from([b"", b"data: [DONE]", b"data: [DO", b"\n"]),
+    cuts=st.lists(st.integers(0, 900), max_size=12),
+    usage_asked=st.booleans(),
+)
+def test_chunks_make_no_difference(
+    parts: list[tuple[bytes, bool]], tail: bytes, cuts: list[int], usage_asked: bool
+) -> None:
+    stream = b"".join(p.replace(b"\n", b"\r\n") if crlf else p for p, crlf in parts) + tail
+    whole = follow(stream, usage_asked=usage_asked)
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    chunks = [stream[a:b] for a, b in itertools.pairwise(bounds)]
+    bytewise = [stream[i : i + 1] for i in range(len(stream))]
+    assert follow(*chunks, usage_asked=usage_asked) == whole
+    assert follow(*bytewise, usage_asked=usage_asked) == whole
