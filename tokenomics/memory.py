@@ -12,12 +12,15 @@ from pathlib import Path
 
 import trio
 
+from tokenomics.files import make_folder
 from tokenomics.logs import Log
 from tokenomics.policy.model import Memory
 from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339
 
 QUEUE_ENTRIES = 1000  # a few seconds of a busy proxy
+# Not through a link, and not waiting for whoever reads a pipe.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Turn:
 
 
 def file_of(memory: Memory, turn: Turn) -> Path:
-    """The file a turn goes to (docs/policies.md)."""
+    """The file a turn goes to (`tokenomics docs policies`)."""
     if not memory.file_name:
         return Path(memory.file_path)
     name = memory.file_name.replace("{token_hash}", turn.hash[:EVENT_HASH_DIGITS])
@@ -40,10 +43,10 @@ def file_of(memory: Memory, turn: Turn) -> Path:
 
 
 def render(turn: Turn) -> str:
-    """A turn as Markdown. The heading's own separator and line ends are kept out of the model."""
-    model = turn.model.replace("\n", " ").replace("|", "/")
-    head = f"## {rfc3339(turn.time)} | {turn.hash[:EVENT_HASH_DIGITS]} | {turn.role} | {model}"
-    return f"{head}\n\n{turn.content}\n\n---\n\n"
+    """A turn as Markdown. The heading's own separator and line ends are kept out of its parts."""
+    parts = (rfc3339(turn.time), turn.hash[:EVENT_HASH_DIGITS], turn.role, turn.model)
+    head = " | ".join(" ".join(part.split()).replace("|", "/") for part in parts)
+    return f"## {head}\n\n{turn.content}\n\n---\n\n"
 
 
 class MemoryWriter:
@@ -55,6 +58,7 @@ class MemoryWriter:
         )
         self._log = log
         self.dropped = 0
+        self._behind = False
         self._failing: set[Path] = set()
 
     def remember(self, memory: Memory, turns: list[Turn]) -> None:
@@ -63,15 +67,18 @@ class MemoryWriter:
             self._send.send_nowait((memory, turns))
         except trio.WouldBlock:
             self.dropped += len(turns)
-            if self.dropped == len(turns):
+            if not self._behind:
                 self._log.say("warn", "memory: the disk is too slow, entries are dropped")
+            self._behind = True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled; what is queued then is still written."""
         task_status.started()
         try:
             async for memory, turns in self._receive:
-                await trio.to_thread.run_sync(self._write, memory, turns)
+                with trio.CancelScope(shield=True):  # a cancel before the thread starts loses turns
+                    await trio.to_thread.run_sync(self._write, memory, turns)
+                self._behind = self._behind and self._receive.statistics().current_buffer_used > 0
         finally:
             while self._receive.statistics().current_buffer_used:
                 self._write(*self._receive.receive_nowait())
@@ -80,13 +87,13 @@ class MemoryWriter:
         for turn in turns:
             path = file_of(memory, turn)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-                with open(os.open(path, flags, 0o600), "a", encoding="utf-8") as file:
+                make_folder(path.parent)
+                with open(os.open(path, _FLAGS, 0o600), "a", encoding="utf-8") as file:
                     file.write(render(turn))
                 self._failing.discard(path)
-            except OSError as e:
+            except (OSError, ValueError) as e:  # ValueError: a name that holds a NUL
                 self.dropped += 1
                 if path not in self._failing:
                     self._failing.add(path)
-                    self._log.say("error", f"memory: {path}: {e.strerror}; entries are dropped")
+                    problem = e.strerror if isinstance(e, OSError) else e
+                    self._log.say("error", f"memory: {path}: {problem}; entries are dropped")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tokenomics.errors import Ambiguous, Failed, Invalid, NotFound
-from tokenomics.store.journal import Journal, Say
+from tokenomics.store.journal import Header, Journal, Say
 from tokenomics.store.seal import Seal, new_header, seal_for
-from tokenomics.store.table import CREATE, DELETE, MARK, UPDATE, Entry, Record, Table
+from tokenomics.store.table import CREATE, DELETE, MARK, UPDATE, Entry, Record, Table, fold_all
 from tokenomics.tokens import Secret, is_hash_prefix
 
 
@@ -30,25 +30,34 @@ class Place:
 
 
 class Database:
-    """One open database. `table` is what was last read; `refresh` follows the file."""
+    """One open database. `table` is what was last read; `refresh` follows the file.
+
+    `table`, the identity and the seal change together, and only when all three are good.
+    """
 
     def __init__(self, place: Place, say: Say) -> None:
         """Raises Invalid or Failed as `refresh` does. A missing file is an empty database."""
         self._place = place
         self._journal = Journal(place.path, say)
+        self._header: Header | None = None
         self._seal: Seal | None = None
         self.table = Table()
         self.refresh()
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self._place.path
+
+    @property
     def id(self) -> str:
         """The file's identity, "" before its first write."""
-        return self._journal.header.id if self._journal.header else ""
+        return self._header.id if self._header else ""
 
     @property
     def generation(self) -> int:
         """How often the file was rewritten; revisions of other generations do not compare."""
-        return self._journal.header.generation if self._journal.header else 0
+        return self._header.generation if self._header else 0
 
     def changed(self) -> bool:
         """Whether the file changed since the last refresh; costs one stat."""
@@ -61,30 +70,31 @@ class Database:
         it was.
         """
         again, rows = self._journal.read()
-        table = Table() if again else self.table
+        header, place = self._journal.header, self._place
+        table, seal = (Table(), None) if again else (self.table, self._seal)
         try:
-            header = self._journal.header
             if again and header is not None:
-                place = self._place
-                self._seal = seal_for(header, place.secret, str(place.path), place.variable)
+                seal = seal_for(header, place.secret, str(place.path), place.variable)
             records = [Record.of(row) for row in rows]
             for record in records:
                 table.fold(record)
-        except (ValueError, KeyError) as e:
+        except ValueError as e:
             self._journal.forget()
             raise Invalid(f"{self._place.path}: {e}; see `tokenomics db verify`") from None
         except Invalid:
             self._journal.forget()
             raise
-        self.table = table
+        self.table, self._header, self._seal = table, header, seal
         return records
 
     def policy_text(self, entry: Entry) -> str:
         """An entry's policy as JSON text. Raises Invalid if it does not open."""
-        if isinstance(entry.policy, str):
+        if self._seal is None and isinstance(entry.policy, str):
             return entry.policy
-        if self._seal is None:
-            raise Invalid(f"the policy of token {entry.hash[:16]} is sealed, the database is not")
+        if self._seal is None or isinstance(entry.policy, str):  # else the seal could be got round
+            raise Invalid(
+                f"token {entry.hash[:16]}: either the policy or the database is sealed, not both"
+            )
         return self._seal.open(entry.hash, entry.revision, entry.policy)
 
     def find(self, *, prefix: str | None = None, name: str | None = None) -> Entry:
@@ -118,20 +128,23 @@ class Database:
                 self._commit(writer.changes)
 
     def _commit(self, changes: list[tuple[str, str, dict[str, Any]]]) -> None:
-        if self._journal.header is None:
-            header, self._seal = new_header(uuid.uuid4().hex, self._place.secret)
+        if self._header is None:
+            header, seal = new_header(uuid.uuid4().hex, self._place.secret)
             self._journal.create(header)
-        records = self._records(changes, self.table.revision)
+            self._header, self._seal = header, seal
+        records = self._records(changes, self.table.revision, self._seal)
         self._journal.append([record.row() for record in records])
         for record in records:
             self.table.fold(record)
 
-    def _records(self, changes: list[tuple[str, str, dict[str, Any]]], last: int) -> list[Record]:
+    def _records(
+        self, changes: list[tuple[str, str, dict[str, Any]]], last: int, seal: Seal | None
+    ) -> list[Record]:
         now = time.time()
         records = []
         for revision, (op, hash_, fields) in enumerate(changes, last + 1):
-            if op in (CREATE, UPDATE) and self._seal is not None:
-                sealed = self._seal.close(hash_, revision, fields["policy"])
+            if op in (CREATE, UPDATE) and seal is not None:
+                sealed = seal.close(hash_, revision, fields["policy"])
                 fields = {**fields, "policy": sealed}
             records.append(Record(revision, now, op, hash_, fields))
         return records
@@ -141,14 +154,13 @@ class Database:
         with self._journal.lock():
             with contextlib.suppress(Invalid):  # what was damaged is being replaced
                 self.refresh()
-            old = self._journal.header
-            header, self._seal = new_header(old.id if old else uuid.uuid4().hex, self._place.secret)
+            old = self._header
+            header, seal = new_header(old.id if old else uuid.uuid4().hex, self._place.secret)
             header = replace(header, generation=(old.generation if old else 0) + 1)
-            records = self._records(changes, 0)
+            records = self._records(changes, 0, seal)
+            table = fold_all(records)
             self._journal.rewrite(header, [record.row() for record in records])
-            self.table = Table()
-            for record in records:
-                self.table.fold(record)
+            self.table, self._header, self._seal = table, header, seal
 
 
 class Writer:
@@ -162,7 +174,7 @@ class Writer:
         self, hash_: str, policy: str, created_at: float, expires_at: float | None, name: str
     ) -> None:
         """Set a token. `policy` is its JSON text. Raises Failed if the name is another's."""
-        others = [h for h in self.database.table.find_name(name) if h != hash_] if name else []
+        others = [h for h in self.database.table.find_name(name) if h != hash_]
         if others:
             raise Failed(f"the name {name!r} belongs to token {others[0][:16]} already")
         entry = Entry(hash_, 0, policy, created_at, expires_at, name)

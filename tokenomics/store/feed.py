@@ -10,16 +10,19 @@ The list `GET /api/v1/tokens` is the Go original's form.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tokenomics import strictjson
 from tokenomics.store.database import Database
 from tokenomics.store.table import Entry
-from tokenomics.tokens import HASH_DIGITS
+from tokenomics.tokens import HASH_DIGITS, is_hash_prefix
 from tokenomics.units import parse_rfc3339, rfc3339
 
+T = TypeVar("T")
+
 MAX_CHANGES = 2000  # tokens in one answer; at 1.4 KB a policy that is 3 MB
-MAX_FEED_BYTES = 64 << 20
+MAX_PAGE_BYTES = 8 << 20  # of policies in one answer: escaped, at most 6 times as long
+MAX_FEED_BYTES = 64 << 20  # what a follower reads of one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,18 @@ def changes_since(database: Database, source: str, since: int) -> dict[str, Any]
     here = source_of(database)
     reset = source != here or since > database.table.revision
     changed = database.table.since(0 if reset else since)
-    page = changed[:MAX_CHANGES]
-    more = len(changed) > len(page)
     rows: list[dict[str, Any]] = []
-    for item in page:
+    room = MAX_PAGE_BYTES
+    for item in changed[:MAX_CHANGES]:
+        if room <= 0:
+            break
         if isinstance(item, tuple):
             rows.append({"op": "delete", "token_hash": item[0], "revision": item[1]})
         else:
             token = token_object(database, item)
             rows.append({"op": "put", "revision": item.revision, **token})
+            room -= len(token["policy"].encode())
+    more = len(rows) < len(changed)
     return {
         "source": here,
         "revision": rows[-1]["revision"] if more else database.table.revision,
@@ -90,16 +96,12 @@ def parse_feed(body: bytes) -> Feed:
     """An answer of the feed. Raises ValueError if it is none."""
     document = strictjson.loads(body)
     try:
-        changes = tuple(
-            Change(_hash(row), None) if row["op"] == "delete" else _change(row)
-            for row in document["changes"]
-        )
         return Feed(
-            str(document["source"]),
-            int(document["revision"]),
-            bool(document["reset"]),
-            bool(document["more"]),
-            changes,
+            _typed(document, "source", str),
+            _typed(document, "revision", int),
+            _typed(document, "reset", bool),
+            _typed(document, "more", bool),
+            tuple(_feed_change(row) for row in _typed(document, "changes", list)),
         )
     except (KeyError, TypeError) as e:
         raise ValueError(f"not an answer of the change feed: {e!r}") from None
@@ -108,25 +110,43 @@ def parse_feed(body: bytes) -> Feed:
 def parse_list(body: bytes) -> list[Change]:
     """The original's token list. Raises ValueError if it is none."""
     document = strictjson.loads(body)
+    if not isinstance(document, list):  # an empty object is not an empty list of tokens
+        raise ValueError("not a token list")
     try:
         return [_change(row) for row in document]
     except (KeyError, TypeError) as e:
         raise ValueError(f"not a token list: {e!r}") from None
 
 
+def _typed(row: dict[str, Any], key: str, kind: type[T]) -> T:
+    value = row[key]
+    if type(value) is not kind:  # a bool is no revision
+        raise ValueError(f"{key} is not a JSON value of the kind {kind.__name__}")
+    return value
+
+
 def _hash(row: dict[str, Any]) -> str:
-    hash_ = row["token_hash"]
-    if not isinstance(hash_, str) or len(hash_) != HASH_DIGITS:
+    hash_ = _typed(row, "token_hash", str)
+    if len(hash_) != HASH_DIGITS or not is_hash_prefix(hash_):
         raise ValueError("a token hash must have 64 hex digits")
     return hash_
 
 
+def _feed_change(row: dict[str, Any]) -> Change:
+    op = row["op"]
+    if op == "delete":
+        return Change(_hash(row), None)
+    if op != "put":
+        raise ValueError(f"unknown op {op!r}: is the central server newer than this proxy?")
+    return _change(row)
+
+
 def _change(row: dict[str, Any]) -> Change:
-    expires = row.get("expires_at")
+    expires = "expires_at" in row and row["expires_at"]
     return Change(
         _hash(row),
-        str(row["policy"]),
+        _typed(row, "policy", str),
         parse_rfc3339(row["created_at"]),
         parse_rfc3339(expires) if expires else None,
-        str(row.get("name", "")),
+        _typed(row, "name", str) if "name" in row else "",
     )

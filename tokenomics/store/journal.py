@@ -22,7 +22,7 @@ from typing import Any
 
 from tokenomics.errors import Failed, Invalid
 from tokenomics.files import make_folder, write_private
-from tokenomics.store.frames import MAGIC, Damaged, frame, pack, scan, unpack
+from tokenomics.store.frames import HEAD_BYTES, MAGIC, Damaged, frame, pack, scan, unpack
 
 CHAIN_BYTES = 16
 FORMAT = 1
@@ -30,6 +30,10 @@ LOCK_SECONDS = 10.0  # longest wait for another writer; a write takes millisecon
 _LOCK_STEP_SECONDS = 0.01
 
 Say = Callable[[str], None]
+
+
+class Locked(Failed):
+    """Another process is the writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,33 @@ class Header:
             "key_check": self.key_check,
         }
 
+    @classmethod
+    def of(cls, row: Any) -> Header:
+        """The header of a row. Raises ValueError if this version cannot read it."""
+        match row:
+            case {"format": int(format_)} if format_ > FORMAT:
+                raise ValueError(f"written by a newer version (format {format_})")
+            case {
+                "format": int(),
+                "id": str(id_),
+                "generation": int(generation),
+                "salt": bytes(salt),
+                "key_check": bytes(check),
+            }:
+                return cls(id_, generation, salt, check)
+        raise ValueError("the header cannot be read")
+
 
 def _chain(payload: bytes) -> bytes:
     return hashlib.sha256(payload).digest()[:CHAIN_BYTES]
+
+
+def _linked(tail: bytes, values: list[Any]) -> list[bytes]:
+    """The frames of `values`, each chained to the one before; the first follows `tail`."""
+    frames = [tail]
+    for value in values:
+        frames.append(frame(pack([_chain(frames[-1][HEAD_BYTES:]), value])))
+    return frames[1:]
 
 
 class Journal:
@@ -66,7 +94,7 @@ class Journal:
         self._say = say
         self._signature: tuple[int, ...] = ()
         self._end = 0
-        self._last = b""  # the chain value that the next record must carry
+        self._tail = b""  # the frame before `_end`; its chain value stands for all before it
         self._inode = 0
 
     @property
@@ -97,13 +125,16 @@ class Journal:
         """
         signature = self._stat()
         if not signature:
-            fresh, self.header, self._signature = self.header is not None, None, ()
-            return fresh, []
+            vanished, self.header, self._signature = bool(self._signature), None, ()
+            return vanished, []
         try:
             with open(self.path, "rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
                 size = os.fstat(file.fileno()).st_size
                 again = self.header is None or inode != self._inode or size < self._end
+                if not again:  # unless it was overwritten in place, or has a dead file's inode
+                    file.seek(self._end - len(self._tail))
+                    again = file.read(len(self._tail)) != self._tail
                 start = 0 if again else self._end
                 file.seek(start)
                 data = file.read()
@@ -117,12 +148,13 @@ class Journal:
         return again, values
 
     def _take(self, data: bytes, start: int) -> list[Any]:
-        last, header = self._last, self.header
+        tail, header = self._tail, self.header
         if start == 0:
-            header, position = self._take_header(data)
-            last = _chain(pack(header.row()))
-            data, start = data[position:], position
+            header, tail = self._take_header(data)
+            start = len(MAGIC) + len(tail)
+            data = data[start:]
         found = scan(data, start)
+        last = _chain(tail[HEAD_BYTES:])
         values = []
         for offset, payload in found.payloads:
             row = unpack(payload, offset)
@@ -130,23 +162,22 @@ class Journal:
                 raise Damaged(offset, "a record does not follow the one before it")
             values.append(row[1])
             last = _chain(payload)
-        self.header, self._last, self._end = header, last, found.end
+        if found.payloads:
+            tail = data[found.payloads[-1][0] - start : found.end - start]
+        self.header, self._tail, self._end = header, tail, found.end
         return values
 
-    def _take_header(self, data: bytes) -> tuple[Header, int]:
+    def _take_header(self, data: bytes) -> tuple[Header, bytes]:
         if not data.startswith(MAGIC):
             raise Damaged(0, "this is not a tokenomics data file")
         found = scan(data[len(MAGIC) :], len(MAGIC))
         if not found.payloads:
             raise Damaged(len(MAGIC), "the header is missing")
         offset, payload = found.payloads[0]
-        row = unpack(payload, offset)
-        if not isinstance(row, dict) or not isinstance(row.get("format"), int):
-            raise Damaged(offset, "the header cannot be read")
-        if row["format"] > FORMAT:
-            raise Damaged(offset, f"written by a newer version (format {row['format']})")
-        header = Header(row["id"], row["generation"], row["salt"], row["key_check"])
-        return header, len(MAGIC) + len(frame(payload))
+        try:
+            return Header.of(unpack(payload, offset)), frame(payload)
+        except ValueError as e:
+            raise Damaged(offset, str(e)) from None
 
     def forget(self) -> None:
         """Read everything again next time: what was read could not be used."""
@@ -156,7 +187,8 @@ class Journal:
 
     @contextlib.contextmanager
     def lock(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-        """Be the only writer. Raises Failed if another holds the lock for `seconds`."""
+        """Be the only writer. Raises Locked if another is for `seconds`, Failed if the lock cannot
+        be made."""
         try:
             make_folder(self.path.parent)
             descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -174,30 +206,22 @@ class Journal:
 
     def rewrite(self, header: Header, values: list[Any]) -> None:
         """Replace the whole file, by rename. The lock must be held. Raises Failed."""
-        payload = pack(header.row())
-        parts, last = [MAGIC, frame(payload)], _chain(payload)
-        for value in values:
-            payload = pack([last, value])
-            parts.append(frame(payload))
-            last = _chain(payload)
-        data = b"".join(parts)
+        head = frame(pack(header.row()))
+        frames = [head, *_linked(head, values)]
+        data = MAGIC + b"".join(frames)
         try:
             write_private(self.path, data)
         except OSError as e:
             raise Failed(f"{self.path} cannot be written: {e.strerror}") from None
-        self.header, self._last, self._end = header, last, len(data)
+        self.header, self._tail, self._end = header, frames[-1], len(data)
         self._signature = self._stat()
         self._inode = self._signature[0]
 
     def append(self, values: list[Any], *, durable: bool = True) -> None:
         """Append values, on disk when this returns (with `durable`). The lock must be held and the
         file read to its end. Raises Failed; the file is then as it was."""
-        parts, last = [], self._last
-        for value in values:
-            payload = pack([last, value])
-            parts.append(frame(payload))
-            last = _chain(payload)
-        data = b"".join(parts)
+        frames = _linked(self._tail, values)
+        data = b"".join(frames)
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as e:
@@ -213,7 +237,7 @@ class Journal:
             raise Failed(f"{self.path} cannot be written: {e.strerror}") from None
         finally:
             os.close(descriptor)
-        self._last = last
+        self._tail = frames[-1] if frames else self._tail
         self._end += len(data)
         self._signature = self._stat()
 
@@ -235,7 +259,7 @@ def _wait_for(descriptor: int, path: Path, seconds: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise Failed(
+                raise Locked(
                     f"{path} is locked by another process (waited {seconds:.0f} s)"
                 ) from None
             time.sleep(_LOCK_STEP_SECONDS)

@@ -49,7 +49,7 @@ class Seal:
             text = self._cipher.decrypt(
                 sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(hash_, revision)
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise Invalid(f"the sealed policy of token {hash_[:16]} does not open") from None
         return text.decode()
 

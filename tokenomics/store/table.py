@@ -33,9 +33,22 @@ class Record:
     def of(cls, row: Any) -> Record:
         """The record of a row. Raises ValueError if it is none."""
         match row:
-            case [int(), int() | float(), str(op), str(), dict(), *_] if op in OPS:
-                return cls(*row[:5])
+            case [int(), int() | float(), str(op), str(), dict(fields), *_] if op in OPS:
+                if op in (DELETE, MARK) or _is_token(fields):
+                    return cls(*row[:5])
         raise ValueError("a record has fields that do not fit")
+
+
+def _is_token(fields: dict[str, Any]) -> bool:
+    match fields:
+        case {
+            "policy": str() | bytes(),
+            "created": int() | float(),
+            "expires": int() | float() | None,
+            "name": str(),
+        }:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +117,8 @@ class Table:
         return [h for h in self.entries if h.startswith(prefix)]
 
     def find_name(self, name: str) -> list[str]:
-        """The hashes of tokens with this name."""
-        return [e.hash for e in self.entries.values() if e.name == name]
+        """The hashes of tokens with this name; "" is no name."""
+        return [e.hash for e in self.entries.values() if e.name == name != ""]
 
 
 def fold_all(records: Iterable[Record]) -> Table:

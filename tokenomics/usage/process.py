@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -19,10 +20,13 @@ from tokenomics.policy import limits
 from tokenomics.policy.limits import Account, Denied, Lease, Want
 from tokenomics.policy.model import RateLimit
 from tokenomics.policy.route import Budget
-from tokenomics.store.journal import Header, Journal, Say
+from tokenomics.store.journal import Header, Journal, Locked, Say
 
 FLUSH_SECONDS = 0.25
-REWRITE_BYTES = 8 << 20  # a journal longer than this is rewritten to one row per account
+# A journal longer than this is rewritten to one row per account, once it has doubled since.
+REWRITE_BYTES = 8 << 20
+
+Rows = list[list[Any]]  # (token hash, `Account.dump`)
 
 
 class ProcessUsage:
@@ -34,6 +38,7 @@ class ProcessUsage:
         self._clock = clock
         self._accounts: dict[str, Account] = {}
         self._dirty: set[str] = set()
+        self._rewritten_bytes = 0
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -46,7 +51,7 @@ class ProcessUsage:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._journal.lock(seconds=0))
-            except Failed as e:
+            except Locked as e:
                 raise Refused(
                     f"{e}: another `serve` counts there; give this one a database of its own (--db)"
                 ) from None
@@ -54,45 +59,48 @@ class ProcessUsage:
             try:
                 for hash_, state in rows:
                     self._accounts[hash_] = Account.load(state)
-            except (ValueError, KeyError, TypeError) as e:
+            except (ValueError, LookupError, TypeError, AttributeError) as e:
                 raise Invalid(f"{path}: an account cannot be read ({e}); move it away") from None
-            self._rewrite()
+            self._write([[h, account.dump()] for h, account in self._accounts.items()], True)
             try:
                 yield
             finally:
-                self._flush()
+                self._write(*self._changes(self._dirty))
 
     async def run(self) -> None:
-        """Write what changed, for ever. A full disk is said once; counting goes on in memory."""
+        """Write what changed, for ever; to run while `open`. A full disk is said once, and counting
+        goes on in memory."""
         failing = False
         while True:
             await trio.sleep(FLUSH_SECONDS)
             if not self._dirty:
                 continue
+            changed, self._dirty = self._dirty, set()
+            rows, whole = self._changes(changed)
             try:
-                await trio.to_thread.run_sync(self._flush)
+                with trio.CancelScope(shield=True):  # a cancel while threads are short loses rows
+                    await trio.to_thread.run_sync(self._write, rows, whole)
                 failing = False
             except Failed as e:
+                self._dirty |= changed
                 if not failing:
                     self._say(f"usage is kept in memory only: {e}")
                 failing = True
 
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, set()
-        rows = [[h, self._accounts[h].dump()] for h in list(dirty)]
-        try:
-            if self._journal.size > REWRITE_BYTES:
-                self._rewrite()
-            elif rows:
-                self._journal.append(rows)
-        except Failed:
-            self._dirty |= dirty
-            raise
+    def _changes(self, changed: Iterable[str]) -> tuple[Rows, bool]:
+        """What to write, and whether as the whole file. Copies: accounts go on changing while a
+        thread writes."""
+        whole = self._journal.size > max(REWRITE_BYTES, 2 * self._rewritten_bytes)
+        hashes = self._accounts if whole else changed
+        return [[h, self._accounts[h].dump()] for h in hashes], whole
 
-    def _rewrite(self) -> None:
-        header = self._journal.header or Header(uuid.uuid4().hex, 1)
-        rows = [[h, account.dump()] for h, account in list(self._accounts.items())]
-        self._journal.rewrite(header, rows)
+    def _write(self, rows: Rows, whole: bool) -> None:
+        if whole:
+            header = self._journal.header or Header(uuid.uuid4().hex, 1)
+            self._journal.rewrite(header, rows)
+            self._rewritten_bytes = self._journal.size
+        elif rows:
+            self._journal.append(rows)
 
     async def admit(
         self, hash_: str, rate: RateLimit, budgets: tuple[Budget, ...], want: Want
