@@ -15,8 +15,8 @@ from tokenomics import strictjson
 from tokenomics.errors import Failed, Invalid
 from tokenomics.follow import follow
 from tokenomics.logs import Log
+from tokenomics.net.connection import Reply, Request
 from tokenomics.net.heads import RequestHead
-from tokenomics.net.server import Reply, Request
 from tokenomics.replica import FINGERPRINT_HEADER
 from tokenomics.store.database import Database
 from tokenomics.store.feed import changes_since, source_of, token_object
@@ -122,7 +122,7 @@ class Central:
         if since < 0 or wait < 0:
             return 400, {"error": "since and wait must be whole numbers"}
         with trio.move_on_after(min(wait, MAX_WAIT_SECONDS)):
-            while source == source_of(self._database) and since >= self._database.table.revision:
+            while source == source_of(self._database) and since == self._database.table.revision:
                 await self._changed.wait()
         return 200, changes_since(self._database, source, since)
 

@@ -23,7 +23,7 @@ import trio
 from tokenomics import strictjson
 from tokenomics.dialects.openai import ENDPOINTS, Endpoint
 from tokenomics.dialects.sse import event
-from tokenomics.net.server import Reply, Request
+from tokenomics.net.connection import Reply, Request
 from tokenomics.net.wire import WireError
 from tokenomics.units import parse_duration
 
@@ -50,9 +50,10 @@ async def echo_app(request: Request, reply: Reply) -> None:
     plan = _Plan(endpoint, document)
     await trio.sleep(plan.delay)
     if plan.status != 200:
-        headers = [*_JSON, (b"retry-after", plan.options["retry_after"].encode())]
+        seconds = plan.options.get("retry_after")
+        headers = [*_JSON, (b"retry-after", seconds.encode())] if seconds else _JSON
         body = _error(f"echo was asked for {plan.status}", "echo_error")
-        await reply.send(plan.status, headers if "retry_after" in plan.options else _JSON, body)
+        await reply.send(plan.status, headers, body)
     elif endpoint.name == "embeddings":
         await reply.send(200, _JSON, strictjson.dumps(plan.embeddings()))
     elif plan.stream:

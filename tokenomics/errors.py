@@ -7,7 +7,7 @@ Everything else that is raised is a bug or is translated where it was caught.
 
 from __future__ import annotations
 
-# code: (HTTP status, OpenAI error type). When each is raised: docs/errors.md.
+# code: (HTTP status, OpenAI error type). When each is raised: `tokenomics docs errors`.
 CASES: dict[str, tuple[int, str]] = {
     "missing_token": (401, "authentication_error"),
     "invalid_token": (401, "authentication_error"),

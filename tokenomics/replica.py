@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import trio
 
@@ -86,7 +87,9 @@ class Replica:
         wait = FIRST_RETRY_SECONDS
         while True:
             try:
-                await self.sync(0 if not self.status.synced_at else HOLD_SECONDS)
+                # After a failure too: held open, the answer that all is well would come late.
+                at_once = not self.status.synced_at or self.status.problem
+                await self.sync(0 if at_once else HOLD_SECONDS)
                 wait = FIRST_RETRY_SECONDS
                 if self._listing_only:
                     await trio.sleep(self._remote.sync or HOLD_SECONDS)
@@ -135,7 +138,7 @@ class Replica:
         changes: list[Change] = []
         reset, more = False, True
         while more:
-            target = f"/api/v1/changes?since={since}&source={source}&wait={hold}"
+            target = f"/api/v1/changes?since={since}&source={quote(source)}&wait={hold}"
             status, body = await self._get(target, hold + ANSWER_SECONDS)
             if status == 404:
                 self._listing_only = True
@@ -149,6 +152,12 @@ class Replica:
             changes = [*([] if feed.reset else changes), *feed.changes]
             source, since, more, hold = feed.source, feed.revision, feed.more, 0
             reset = reset or feed.reset
+        if reset and self.database.table.entries and all(c.policy is None for c in changes):
+            raise SyncError(
+                "the central server has another database now, without a token in it; the tokens of"
+                " before stay in force. If that was meant, end this proxy and delete"
+                f" {self.database.path}"
+            )
         async with self._lock:
             mark = self.database.table.mark
             known = mark.get("source") == source and mark.get("revision", 0) >= since

@@ -122,6 +122,8 @@ def main(argv: list[str] | None = None) -> int:
     except ToolError as e:
         return _fail(e)
     except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:  # Ctrl-C inside a nursery
+            return INTERRUPTED
         found = _tool_error(group)
         if found is None:
             return _bug(group)

@@ -86,9 +86,10 @@ def _play(context: Context, folder: Path, once: bool) -> int:
         log = Log(requests=file, diagnostics=file)
         try:
             return trio.run(_perform, context, stage, log, once)
-        except KeyboardInterrupt:
-            context.print("\nThe demo is over.")
-            return 0
+        except* KeyboardInterrupt:  # alone, or in the group of a nursery
+            pass
+        context.print("\nThe demo is over.")
+        return 0
 
 
 def _set_up(folder: Path) -> Stage:

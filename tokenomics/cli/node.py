@@ -16,7 +16,8 @@ from tokenomics.config.settings import Config
 from tokenomics.config.settings import Server as ServerSettings
 from tokenomics.errors import Failed
 from tokenomics.logs import Log
-from tokenomics.net.server import Limits, Server, bind
+from tokenomics.net.connection import Limits
+from tokenomics.net.server import Server, bind
 from tokenomics.net.tls import ensure_certificate, server_context, utc_now
 from tokenomics.store.database import Database, Place
 from tokenomics.tokens import Secret

@@ -37,7 +37,8 @@ from tokenomics.gateway.upstream import Upstream
 from tokenomics.logs import Log
 from tokenomics.memory import MemoryWriter
 from tokenomics.net.client import Client, Dial, Origin
-from tokenomics.net.server import Limits, Server
+from tokenomics.net.connection import Limits
+from tokenomics.net.server import Server
 from tokenomics.net.wire import SocketWire, Wire
 from tokenomics.policy.route import Site
 from tokenomics.replica import Replica

@@ -33,6 +33,7 @@ from tokenomics.tokens import hash_token, make_token
 from tokenomics.units import parse_expiry, rfc3339
 
 MAX_COUNT = 10_000
+MAX_NAME = 128  # characters
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +134,8 @@ def _create(context: Context, args: argparse.Namespace) -> int:
         raise UsageError(f"--count must be from 1 to {MAX_COUNT}")
     if args.name and args.count > 1:
         raise UsageError("--name is for one token, not for --count")
+    if len(args.name) > MAX_NAME or not args.name.isprintable():
+        raise UsageError(f"--name must be printable text of at most {MAX_NAME} characters")
     text = _checked(context, _document(_read_argument(args.policy)))
     expires = _expiry(args.expires)
     key = context.hash_key()

@@ -15,7 +15,7 @@ from tokenomics.dialects.openai import ENDPOINTS
 from tokenomics.errors import Refusal
 from tokenomics.events import secret_holds, signature_holds
 from tokenomics.gateway.road import JSON, Gateway, refuse
-from tokenomics.net.server import Reply, Request
+from tokenomics.net.connection import Reply, Request
 from tokenomics.policy.route import allowed_models
 from tokenomics.replica import Replica
 

@@ -18,7 +18,7 @@ from tokenomics.dialects.openai import Ask, Usage, error_body, estimate
 from tokenomics.dialects.sse import EventTooLong
 from tokenomics.errors import Refusal
 from tokenomics.net.client import Broken, Call
-from tokenomics.net.server import Reply, ReplyHeaders
+from tokenomics.net.connection import Reply, ReplyHeaders
 from tokenomics.outcome import Outcome
 
 MAX_ANSWER = 64 << 20  # bytes of a whole answer
@@ -52,6 +52,11 @@ class Relay:
     async def run(self, call: Call, receipt: Receipt) -> None:
         """Pass an answer on. Raises Refusal if it is not whole and nothing has gone out yet."""
         kind = call.answer.fields.get(b"content-type", b"").lower()
+        if 300 <= call.answer.status < 400:  # following it would take the key elsewhere
+            raise Refusal(
+                "upstream_invalid",
+                f"the provider redirects (status {call.answer.status}); check its upstream_url",
+            )
         if call.answer.status == 200 and kind.startswith(b"text/event-stream"):
             await self._stream(call, receipt)
         else:

@@ -23,8 +23,8 @@ from tokenomics.gateway.inspection import Draft, draft
 from tokenomics.gateway.relay import Receipt, Relay
 from tokenomics.gateway.reporting import Reporter
 from tokenomics.gateway.upstream import Answered, ErrorAnswer, Sending, Upstream
+from tokenomics.net.connection import Reply, ReplyHeaders, Request
 from tokenomics.net.message import downstream_headers, encode
-from tokenomics.net.server import Reply, ReplyHeaders, Request
 from tokenomics.net.wire import WireError
 from tokenomics.outcome import Outcome
 from tokenomics.policy.limits import Denied

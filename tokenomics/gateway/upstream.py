@@ -115,17 +115,18 @@ class Upstream:
             wait = random.uniform(0, min(BACKOFF_SECONDS * 2**n, MAX_BACKOFF_SECONDS))
             try:
                 call = await self._call(target, sending)
+                if call.answer.status < 400:
+                    return Answered(call, target)
+                answer = await self._keep(call, target)
             except Refusal as e:
                 if n == tries or e.code not in _DETOUR:
                     raise
             else:
-                status = call.answer.status
-                if status < 400:
-                    return Answered(call, target)
-                answer = await self._keep(call, target)
-                if n == tries or status not in retry.retry_on:
+                if n == tries or answer.head.status not in retry.retry_on:
                     return answer
                 wait = max(wait, _retry_after(answer.head))
+                if wait > trio.current_effective_deadline() - trio.current_time():
+                    return answer  # the next try would not fit: what is known beats a timeout
             await trio.sleep(wait)
         raise AssertionError("the loop returns or raises on its last try")
 

@@ -1,6 +1,6 @@
 """A policy as values: parsing, with the JSON path of every fault, and nothing else.
 
-The schema is the Go original's (docs/policies.md). What this version cannot enforce is refused like
+The schema is the Go original's (`tokenomics docs policies`). What this version cannot enforce is refused like
 any unknown key, so that no token ever runs with less than its policy says.
 """
 
