@@ -1,7 +1,7 @@
 """A policy as values: parsing, with the JSON path of every fault, and nothing else.
 
-The schema is the Go original's (`tokenomics docs policies`). What this version cannot enforce is refused like
-any unknown key, so that no token ever runs with less than its policy says.
+The schema is the Go original's (`tokenomics docs policies`). What this version cannot enforce is
+refused like any unknown key, so that no token ever runs with less than its policy says.
 """
 
 from __future__ import annotations
