@@ -34,6 +34,7 @@ FLOORS = {
     "net.framing": 1,
     "net.heads": 1,
     "net.message": 1,
+    "net.origin": 0,
     "net.pool": 1,
     "outcome": 1,
     "policy": 1,

@@ -19,7 +19,7 @@ from tokenomics.net.connection import Reply, Request
 from tokenomics.net.heads import RequestHead
 from tokenomics.replica import FINGERPRINT_HEADER
 from tokenomics.store.database import Database
-from tokenomics.store.feed import changes_since, source_of, token_object
+from tokenomics.store.feed import changes_since, follows, token_object
 from tokenomics.store.table import CREATE, DELETE, UPDATE, Record
 from tokenomics.tokens import EVENT_HASH_DIGITS, HASH_DIGITS, Secret, same
 from tokenomics.units import rfc3339
@@ -42,6 +42,12 @@ class Central:
         self._webhooks = webhooks
         self._log = log
         self._changed = trio.Event()
+        self._ending = False
+
+    def end(self) -> None:
+        """The server drains: answer the requests that are held open."""
+        self._ending = True
+        self._changed.set()
 
     async def run(self) -> None:
         """Follow the database for ever."""
@@ -116,15 +122,20 @@ class Central:
 
         def number(name: str) -> int:
             text = query.get(name, ["0"])[0]
-            return int(text) if text.isdecimal() and len(text) < 16 else -1
+            return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
 
-        since, wait, source = number("since"), number("wait"), query.get("source", [""])[0]
+        since, wait = number("since"), number("wait")
+        source, tip = query.get("source", [""])[0], query.get("tip", [""])[0]
         if since < 0 or wait < 0:
             return 400, {"error": "since and wait must be whole numbers"}
         with trio.move_on_after(min(wait, MAX_WAIT_SECONDS)):
-            while source == source_of(self._database) and since == self._database.table.revision:
+            while (
+                follows(self._database, source, since, tip)
+                and since == self._database.table.revision
+                and not self._ending
+            ):
                 await self._changed.wait()
-        return 200, changes_since(self._database, source, since)
+        return 200, changes_since(self._database, source, since, tip)
 
 
 def emit_token_event(webhooks: Webhooks, record: Record) -> None:

@@ -31,6 +31,7 @@ _DIRECTIVE = re.compile(r"\[echo ([^\]]*)\]")
 _PAIR = re.compile(r"(\w+)=(\S+)")
 _WORD = re.compile(r"\s*\S+")
 MAX_WORDS = 100_000
+MAX_SECONDS = 600.0
 EMBEDDING_SIZE = 8
 _JSON = [(b"content-type", b"application/json")]
 _SSE = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
@@ -47,7 +48,11 @@ async def echo_app(request: Request, reply: Reply) -> None:
     except strictjson.BadJSON as e:
         await reply.send(400, _JSON, _error(str(e), "invalid_json"))
         return
-    plan = _Plan(endpoint, document)
+    try:
+        plan = _Plan(endpoint, document)
+    except ValueError as e:
+        await reply.send(400, _JSON, _error(f"not an echo directive: {e}", "echo_error"))
+        return
     await trio.sleep(plan.delay)
     if plan.status != 200:
         seconds = plan.options.get("retry_after")
@@ -94,6 +99,8 @@ class _Plan:
         found = _DIRECTIVE.search(said)
         self.options = dict(_PAIR.findall(found[1])) if found else {}
         self.status = int(self.options.get("status", "200"))
+        if not 200 <= self.status <= 599:
+            raise ValueError("status must be from 200 to 599")
         self.delay = _seconds(self.options.get("delay"))
         self.gap = _seconds(self.options.get("gap"))
         self.breaks = int(self.options["break"]) if "break" in self.options else None
@@ -186,7 +193,7 @@ class _Plan:
 
 
 def _seconds(text: str | None) -> float:
-    return min(parse_duration(text), 3600.0) if text else 0.0
+    return min(parse_duration(text), MAX_SECONDS) if text else 0.0
 
 
 def _all_texts(document: dict[str, Any], endpoint: Endpoint) -> list[str]:

@@ -51,5 +51,8 @@ def _write(stream: TextIO, row: dict[str, Any], as_json: bool) -> None:
         head = [row["time"], row.get("level", "info"), row.get("message", "request")]
         rest = [f"{k}={v!r}" for k, v in row.items() if k not in ("time", "level", "message")]
         line = " ".join([*head, *rest])
-    stream.write(line + "\n")
-    stream.flush()
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        return  # nobody reads the log any more, nor is there a place to say so: requests go on

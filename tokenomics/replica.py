@@ -21,7 +21,8 @@ from tokenomics import strictjson
 from tokenomics.config.settings import Remote
 from tokenomics.errors import Failed, Invalid
 from tokenomics.logs import Log
-from tokenomics.net.client import Broken, Client, Unreachable, parse_origin
+from tokenomics.net.client import Broken, Client, Unreachable
+from tokenomics.net.origin import parse_origin
 from tokenomics.store import table
 from tokenomics.store.database import Database
 from tokenomics.store.feed import MAX_FEED_BYTES, Change, parse_feed, parse_list
@@ -67,7 +68,7 @@ class Replica:
         self._emit = emit
         self._lock = trio.Lock()
         self._nudged = trio.Event()
-        self._listing_only = False  # the original's server has no feed
+        self._listed = False  # the last sync was by list: the original's server has no feed
 
     def has_tokens(self) -> bool:
         """Whether it has been synced, by this process or one before it."""
@@ -91,7 +92,7 @@ class Replica:
                 at_once = not self.status.synced_at or self.status.problem
                 await self.sync(0 if at_once else HOLD_SECONDS)
                 wait = FIRST_RETRY_SECONDS
-                if self._listing_only:
+                if self._listed:
                     await trio.sleep(self._remote.sync or HOLD_SECONDS)
             except SyncError as e:
                 self._failed(str(e))
@@ -125,23 +126,21 @@ class Replica:
 
         Raises SyncError.
         """
-        if self._listing_only:
-            await self._sync_list()
-        else:
-            await self._sync_feed(hold)
+        await self._sync_feed(hold)
         self._succeeded()
 
     async def _sync_feed(self, hold: int) -> None:
         """Fetch every page before applying one: half a reset would refuse good tokens."""
         mark = self.database.table.mark
-        source, since = mark.get("source", ""), mark.get("revision", 0)
+        source, since, tip = mark.get("source", ""), mark.get("revision", 0), mark.get("tip", "")
         changes: list[Change] = []
         reset, more = False, True
         while more:
-            target = f"/api/v1/changes?since={since}&source={quote(source)}&wait={hold}"
+            place = f"since={since}&source={quote(source)}&tip={quote(tip)}"
+            target = f"/api/v1/changes?{place}&wait={hold}"
             status, body = await self._get(target, hold + ANSWER_SECONDS)
-            if status == 404:
-                self._listing_only = True
+            self._listed = status == 404
+            if self._listed:
                 await self._sync_list()
                 return
             self._check(status, body)
@@ -150,7 +149,8 @@ class Replica:
             except ValueError as e:
                 raise SyncError(f"the answer cannot be read: {e}") from None
             changes = [*([] if feed.reset else changes), *feed.changes]
-            source, since, more, hold = feed.source, feed.revision, feed.more, 0
+            source, since, tip = feed.source, feed.revision, feed.tip
+            more, hold = feed.more, 0
             reset = reset or feed.reset
         if reset and self.database.table.entries and all(c.policy is None for c in changes):
             raise SyncError(
@@ -162,7 +162,8 @@ class Replica:
             mark = self.database.table.mark
             known = mark.get("source") == source and mark.get("revision", 0) >= since
             if reset or not known:  # else the other task brought it already
-                await self._apply(changes, {"source": source, "revision": since}, replace=reset)
+                new = {"source": source, "revision": since, "tip": tip}
+                await self._apply(changes, new, replace=reset)
 
     async def _sync_list(self) -> None:
         status, body = await self._get("/api/v1/tokens", ANSWER_SECONDS)
@@ -221,6 +222,9 @@ class Replica:
                     return call.answer.status, await call.read_all(MAX_FEED_BYTES)
             except (Unreachable, Broken) as e:
                 raise SyncError(str(e)) from None
+            except Exception as e:
+                self._log.say("error", f"sync failed: {e!r}", error=e)
+                raise SyncError(f"internal error: {e!r}") from e
         raise SyncError(f"no answer within {seconds:.0f} s")
 
     def _check(self, status: int, body: bytes) -> None:

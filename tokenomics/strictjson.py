@@ -53,7 +53,9 @@ def loads(data: bytes | str) -> Any:
     """The value of a JSON text. Raises BadJSON with the place of the fault."""
     try:
         text = data if isinstance(data, str) else str(data, "utf-8")
-    except UnicodeDecodeError as e:
+        if data is text and not text.isascii():
+            text.encode()  # an argument of the command line may hold bytes that are no text
+    except (UnicodeDecodeError, UnicodeEncodeError) as e:
         raise BadJSON(f"not UTF-8 at byte {e.start}") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise BadJSON(f"nested deeper than {MAX_DEPTH} levels")

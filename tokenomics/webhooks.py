@@ -7,6 +7,7 @@ loses is counted and said.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 import uuid
@@ -19,7 +20,8 @@ import trio
 from tokenomics.config.settings import Webhook
 from tokenomics.events import TYPES, Event, headers, matches
 from tokenomics.logs import Log
-from tokenomics.net.client import Broken, Client, Origin, Unreachable, parse_origin
+from tokenomics.net.client import Broken, Client, Unreachable
+from tokenomics.net.origin import Origin, parse_origin
 
 QUEUE_EVENTS = 1000
 FIRST_RETRY_SECONDS = 0.5
@@ -74,18 +76,24 @@ class Webhooks:
                 nursery.start_soon(self._work, target)
 
     async def _work(self, target: _Target) -> None:
-        pending: Event | None = None
+        pending: list[Event] = []
         try:
-            async for pending in target.receive:
-                await self._deliver(target, pending)
-                pending = None
+            async for event in target.receive:
+                pending = [event]
+                await self._deliver(target, event)
+                pending = []
         finally:
             with trio.move_on_after(DRAIN_SECONDS, shield=True):
                 await trio.lowlevel.checkpoint()  # what is cancelled beside us says server.stop
-                if pending is not None:
-                    await self._post(target, pending)
-                while target.receive.statistics().current_buffer_used:
-                    await self._post(target, target.receive.receive_nowait())
+                with contextlib.suppress(trio.WouldBlock):
+                    while True:
+                        pending.append(target.receive.receive_nowait())
+                while pending and not (await self._post(target, pending[0]))[0]:
+                    pending.pop(0)
+            if pending:
+                self._log.say(
+                    "warn", f"webhook {target.origin.authority}: events lost", lost=len(pending)
+                )
 
     async def _deliver(self, target: _Target, event: Event) -> None:
         """Try until the target takes it, refuses it for good, or three days have passed."""
@@ -110,6 +118,13 @@ class Webhooks:
 
     async def _post(self, target: _Target, event: Event) -> tuple[str, bool]:
         """(what went wrong or "", whether trying again is useless)."""
+        try:
+            return await self._send(target, event)
+        except Exception as e:  # noqa: BLE001  outer door: a bug loses one event, not the process
+            self._log.say("error", f"webhook {target.origin.authority}: {e!r}", error=e)
+            return f"internal error: {e!r}", True
+
+    async def _send(self, target: _Target, event: Event) -> tuple[str, bool]:
         hook, body = target.hook, event.body()
         fields = headers(
             event,

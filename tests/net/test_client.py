@@ -12,15 +12,8 @@ import trio
 import trustme
 
 from tests.net.peers import Peer, head, listen, patience
-from tokenomics.net.client import (
-    MAX_ANSWER_HEAD,
-    MAX_INTERIM,
-    Broken,
-    Client,
-    Origin,
-    Unreachable,
-    parse_origin,
-)
+from tokenomics.net.client import MAX_ANSWER_HEAD, MAX_INTERIM, Broken, Client, Unreachable
+from tokenomics.net.origin import Origin, parse_origin
 from tokenomics.net.wire import Wire
 
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenomics.config.settings import Config
-from tokenomics.errors import Failed
+from tokenomics.errors import Failed, Invalid
 from tokenomics.files import make_folder
 from tokenomics.tokens import Secret
 
@@ -85,7 +85,7 @@ def kept_hash_key(folder: Path, config: Config) -> bytes:
     """The hash key of a state directory; two processes that make it at once agree on one."""
     path = folder / HASH_KEY_FILE
     try:
-        return path.read_bytes().strip()
+        return _checked_key(path)
     except FileNotFoundError:
         pass
     except OSError as e:
@@ -104,9 +104,16 @@ def kept_hash_key(folder: Path, config: Config) -> bytes:
             pass  # another process was first; its key is the one
         finally:
             temporary.unlink()
-        return path.read_bytes().strip()
+        return _checked_key(path)
     except OSError as e:
         raise Failed(
             f"the hash key {path} cannot be made: {e.strerror}; set"
             f" {config.security.hash_key_env}, or --dir to a folder that can be written"
         ) from None
+
+
+def _checked_key(path: Path) -> bytes:
+    key = path.read_bytes().strip()
+    if len(key) < HASH_KEY_BYTES:  # an empty file would hash with a key that everybody knows
+        raise Invalid(f"the hash key {path} is not whole; restore it, or delete it for a new one")
+    return key

@@ -33,7 +33,8 @@ from tokenomics.config.providers import ECHO_URL, build_providers
 from tokenomics.config.settings import Config, Events, Receiver, Remote, Seconds, Webhook
 from tokenomics.errors import Failed
 from tokenomics.logs import Log
-from tokenomics.net.client import Broken, Client, Unreachable, parse_origin
+from tokenomics.net.client import Broken, Client, Unreachable
+from tokenomics.net.origin import parse_origin
 from tokenomics.net.tls import ensure_certificate, server_context, utc_now
 from tokenomics.store.database import Database, Place
 from tokenomics.tokens import Secret, hash_token, make_token

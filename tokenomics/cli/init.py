@@ -23,7 +23,8 @@ from tokenomics.cli.context import Context
 from tokenomics.config.providers import Provider, build_providers
 from tokenomics.errors import Failed, Invalid, NotFound, Refused, UsageError
 from tokenomics.files import write_private
-from tokenomics.net.client import Broken, Client, Origin, Unreachable, parse_origin
+from tokenomics.net.client import Broken, Client, Unreachable
+from tokenomics.net.origin import Origin, parse_origin
 from tokenomics.net.tls import fingerprint
 
 FETCH_SECONDS = 15.0
@@ -57,11 +58,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, args: argparse.Namespace) -> int:
     """Print or write the variables. Raises ToolError."""
     port = args.port or (8443 if args.tls else 8080)
+    if not 0 < port <= 65535:
+        raise UsageError(f"--port {port}: a port is from 1 to 65535")
     url = args.proxy_url or f"{'https' if args.tls else 'http'}://{args.host}:{port}"
     try:
         origin = parse_origin(url)
     except ValueError as e:
-        raise UsageError(f"--proxy-url {e}") from None
+        raise UsageError(f"{'--proxy-url' if args.proxy_url else '--host'}: {e}") from None
     variables = {}
     for provider in _providers(context, args.provider):
         variables.update(client_variables(provider, args.token, url.rstrip("/")))

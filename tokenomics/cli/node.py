@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import signal
 import socket
 import ssl
@@ -66,6 +67,13 @@ def tls_files(config: Config) -> tuple[ssl.SSLContext, Path | None]:
     return server_context(cert_file, key_file), tls.cert_dir / "ca.crt"
 
 
+def raise_file_limit() -> None:
+    """Let the process open as many files as it may: two for each request that is under way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def place_of(config: Config, key: Secret, suffix: str = "") -> Place:
     """The token database of the config, or a file that stands beside it."""
     path = config.storage.db_path
@@ -115,6 +123,7 @@ async def run_until_signalled(
     run: Callable[..., Awaitable[None]], drain_seconds: float, log: Log
 ) -> None:
     """Run a node in the foreground of a process."""
+    raise_file_limit()
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as running:
             server: Server = await running.start(run)

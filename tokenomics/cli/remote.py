@@ -71,7 +71,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
 
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not colon or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise UsageError(f"--addr {text}: write HOST:PORT, or :9090 for all interfaces")
     return host.strip("[]"), int(port)
 
@@ -89,7 +89,7 @@ async def run_central(
     webhooks = Webhooks(config.events.webhooks, client, log)
     fingerprint = key_fingerprint(setup.hash_key)
     central = Central(database, setup.api_key, fingerprint, webhooks, log)
-    server = Server(central.app, node.make_limits(config.server), log.say)
+    server = Server(central.app, node.make_limits(config.server), log.say, central.end)
     try:
         await node.run_node(server, listeners, [webhooks.run, central.run], task_status=task_status)
     finally:

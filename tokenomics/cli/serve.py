@@ -27,7 +27,7 @@ from tokenomics.config.providers import build_providers
 from tokenomics.config.settings import Config
 from tokenomics.config.sources import provider_key
 from tokenomics.echo import echo_app
-from tokenomics.errors import Failed
+from tokenomics.errors import Failed, UsageError
 from tokenomics.follow import follow
 from tokenomics.gateway.app import ProxyApp
 from tokenomics.gateway.identity import TokenBook
@@ -36,8 +36,9 @@ from tokenomics.gateway.road import Gateway
 from tokenomics.gateway.upstream import Upstream
 from tokenomics.logs import Log
 from tokenomics.memory import MemoryWriter
-from tokenomics.net.client import Client, Dial, Origin
+from tokenomics.net.client import Client, Dial
 from tokenomics.net.connection import Limits
+from tokenomics.net.origin import Origin
 from tokenomics.net.server import Server
 from tokenomics.net.wire import SocketWire, Wire
 from tokenomics.policy.route import Site
@@ -69,6 +70,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, args: argparse.Namespace) -> int:
     """Run until a signal. Raises ToolError."""
+    for option, port in (("--http-port", args.http_port), ("--https-port", args.https_port)):
+        if port is not None and not 0 <= port <= 65535:
+            raise UsageError(f"{option} {port}: a port is from 1 to 65535, 0 for none")
     context.set_flag("server.host", args.host)
     context.set_flag("server.http_port", args.http_port)
     context.set_flag("server.https_port", args.https_port)
@@ -172,6 +176,7 @@ def _make_gateway(
 def _echo_dialer(nursery: trio.Nursery, log: Log) -> Dial:
     """Connections to the built-in provider: a socket pair each, served in the caller's nursery."""
     server = Server(echo_app, Limits(), log.say)
+    nursery.start_soon(server.watch)  # a call that is given up ends here too
 
     async def dial(_origin: Origin) -> Wire:
         ours, theirs = socket.socketpair()

@@ -29,7 +29,7 @@ from tokenomics.policy.merge import differences, merge_patch
 from tokenomics.policy.model import Policy, parse_policy
 from tokenomics.store.database import Database, Place
 from tokenomics.store.table import Entry
-from tokenomics.tokens import hash_token, make_token
+from tokenomics.tokens import hash_token, is_hash_prefix, make_token
 from tokenomics.units import parse_expiry, rfc3339
 
 MAX_COUNT = 10_000
@@ -71,6 +71,12 @@ def run(context: Context, args: argparse.Namespace) -> int:
         "delete": _delete,
     }
     return actions[args.action](context, args)
+
+
+def _find(database: Database, args: argparse.Namespace) -> Entry:
+    if args.hash is not None and not is_hash_prefix(args.hash):
+        raise UsageError(f"--hash {args.hash}: a hash prefix is 6 to 64 lower-case hex digits")
+    return database.find(prefix=args.hash, name=args.name)
 
 
 def open_database(context: Context) -> Database:
@@ -216,7 +222,7 @@ def _show_listed(row: dict[str, Any]) -> None:
 
 def _get(context: Context, args: argparse.Namespace) -> int:
     database = open_database(context)
-    row = _row(database, database.find(prefix=args.hash, name=args.name))
+    row = _row(database, _find(database, args))
     if context.json:
         context.print_json(row, indent=2)
         return 0
@@ -237,7 +243,7 @@ def _update(context: Context, args: argparse.Namespace) -> int:
         raise Invalid("--policy must be a JSON object")
     database = open_database(context)
     with database.writing() as writer:
-        entry = database.find(prefix=args.hash, name=args.name)
+        entry = _find(database, args)
         old = json.loads(database.policy_text(entry))
         new = old
         if patch is not None:
@@ -267,7 +273,7 @@ def _when(expires: float | None) -> str:
 def _delete(context: Context, args: argparse.Namespace) -> int:
     database = open_database(context)
     with database.writing() as writer:
-        entry = database.find(prefix=args.hash, name=args.name)
+        entry = _find(database, args)
         writer.delete(entry.hash)
     if context.json:
         context.print_json({"hash": entry.hash, "deleted": True})

@@ -16,6 +16,7 @@ from typing import Any, cast
 from tokenomics.config import settings
 from tokenomics.config.settings import Config, Webhook, rows
 from tokenomics.errors import Invalid
+from tokenomics.net.origin import parse_origin
 from tokenomics.tokens import Secret
 from tokenomics.units import parse_duration, parse_size
 
@@ -131,14 +132,19 @@ class _Builder:
             raise ValueError(f"{value!r} is not one of: {', '.join(allowed)}")
         return value
 
+    def url(self, key: str, value: str) -> None:
+        try:
+            parse_origin(value)
+        except ValueError as e:
+            self.faults.append(f"{self.where(key)}: {e}")
+
     def webhooks(self, key: str, raw: Any) -> tuple[Webhook, ...]:
         if not isinstance(raw, list):
             raise ValueError("must be a list of webhooks")
         out = []
         for i, node in enumerate(raw):
             hook = self.group(Webhook, node, f"{key}[{i}].")
-            if not re.match(r"https?://", hook.url):
-                self.faults.append(f"{self.where(f'{key}[{i}]')}: url must be an http(s) URL")
+            self.url(f"{key}[{i}].url", hook.url)
             out.append(hook)
         return tuple(out)
 
@@ -195,6 +201,8 @@ def build(source: Source) -> Built:
         port = config.server.http_port if key.endswith("http_port") else config.server.https_port
         if port > 65535:
             builder.faults.append(f"{builder.where(key)}: {port} is not a port (0 to 65535)")
+    if config.remote.url:
+        builder.url("remote.url", config.remote.url)
     if builder.faults:
         raise Invalid("\n".join(builder.faults))
     return Built(_with_paths(config, builder.given, source.env), tuple(builder.warnings))

@@ -10,6 +10,7 @@ from typing import Any
 
 from tokenomics.config.catalogue import CATALOGUE
 from tokenomics.errors import Invalid
+from tokenomics.net.origin import parse_origin
 
 ECHO_URL = "builtin:echo"
 CHAT_PATH = "/v1/chat/completions"
@@ -82,8 +83,11 @@ def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
     if values.get("auth_scheme", "bearer") not in _SCHEMES:
         faults.append(f"providers.{name}.auth_scheme must be one of: {', '.join(_SCHEMES)}")
     url = values.get("upstream_url", "")
-    if url and url != ECHO_URL and not url.startswith(("http://", "https://")):
-        faults.append(f"providers.{name}.upstream_url must be an http(s) URL or {ECHO_URL}")
+    if url and url != ECHO_URL:
+        try:
+            parse_origin(url)
+        except ValueError as e:
+            faults.append(f"providers.{name}.upstream_url: {e} (or {ECHO_URL})")
     return Provider(name, **values)
 
 

@@ -27,7 +27,8 @@ def find_config(explicit: str | None, home: str) -> Path | None:
     """The config file to read, or None. Raises NotFound if the one that was named is missing."""
     if explicit is not None:
         if not Path(explicit).is_file():
-            raise NotFound(f"--config {explicit}: there is no such file")
+            what = "is no file" if Path(explicit).exists() else "there is no such file"
+            raise NotFound(f"--config {explicit}: {what}")
         return Path(explicit)
     for folder in search_path(home):
         for name in NAMES:

@@ -19,6 +19,7 @@ _DELTA = re.compile(
 _DONE = re.compile(rb"(?m)^data: ?\[DONE\]")  # at a line's start: text may speak of it
 _ERROR = re.compile(rb'(?m)^data: ?\{\s*"error"\s*:\s*(?!null)|^event: ?error')
 _decoder = json.JSONDecoder()
+MAX_TOKENS = 10**9  # a count beyond this is no count
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -27,7 +28,7 @@ def read_usage(value: Any) -> Usage | None:
         return None
     input_, output = value.get("prompt_tokens", 0), value.get("completion_tokens", 0)
     for count in (input_, output):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_TOKENS:
             return None
     if "prompt_tokens" not in value and "completion_tokens" not in value:
         return None
@@ -68,6 +69,11 @@ def _texts(document: Any, part: str) -> list[str]:
             text = inner.get("content") if isinstance(inner, dict) else choice.get("text")
             out += [text] if isinstance(text, str) else []
     return out
+
+
+def generated_in(body: bytes) -> int:
+    """Output tokens of all choices and tool calls in an answer or a part of one, estimated."""
+    return -(-sum(len(text) for text in _DELTA.findall(body)) // 3)
 
 
 def looks_whole(body: bytes) -> bool:

@@ -8,15 +8,16 @@ made as often as needed (`rewrite`), never changing the Ask.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokenomics import strictjson
-from tokenomics.dialects.texts import Path, Text, Words, replaced, walk
+from tokenomics.dialects.texts import Key, Path, Text, Words, replaced, walk
 from tokenomics.errors import Refusal
 
 MAX_MODEL_NAME = 256  # characters
+MAX_TEXTS = 20_000  # each costs every rule a call; long conversations have some hundreds
 MAX_OUTPUT = 10**9  # a client's output cap beyond this is a mistake
 # Top-level keys that no model reads: who asks, how it is billed, sampled and delivered.
 _NOT_SHOWN = frozenset(
@@ -25,6 +26,10 @@ _NOT_SHOWN = frozenset(
     " max_tokens max_completion_tokens frequency_penalty presence_penalty encoding_format"
     " dimensions modalities reasoning_effort verbosity parallel_tool_calls echo".split()
 )
+# What some providers take as more models to try (https://openrouter.ai/docs/model-routing): it
+# would go past the policy's list.
+_ROUTING = ("models", "fallbacks", "route")
+_ROLES = frozenset("system developer user assistant tool function".split())
 _SKIP = frozenset("role type id tool_call_id url data file_data file_id format detail".split())
 # The API's own keys, and those of JSON schema: they say nothing themselves.
 _KNOWN = _SKIP | frozenset(
@@ -35,7 +40,9 @@ _KNOWN = _SKIP | frozenset(
     " $ref $defs definitions response_format json_schema schema prediction stop prompt suffix input"
     " web_search_options".split()
 )
-_WORDS = Words(_KNOWN, _SKIP)
+_MESSAGES = Words(_KNOWN, _SKIP)
+# Tool definitions and schemas are shown as they are: no string or number in them is skipped.
+_SCHEMAS = Words(_KNOWN, frozenset(), numbers=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,11 @@ def read(endpoint: Endpoint, body: bytes) -> Ask:
     model = document.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_NAME:
         raise _wrong("must name a model", "model")
+    if not model.isprintable():
+        raise _wrong("must be printable text", "model")
+    for key in _ROUTING:
+        if document.get(key):
+            raise _wrong("the proxy routes; name one model, fallbacks are the policy's", key)
     stream = document.get("stream") or False
     if not isinstance(stream, bool):
         raise _wrong("must be true or false", "stream")
@@ -113,10 +125,12 @@ def read(endpoint: Endpoint, body: bytes) -> Ask:
     if not isinstance(options, dict):
         raise _wrong("must be an object", "stream_options")
     _check_input(endpoint, document)
+    texts = tuple(_texts(document))
+    if len(texts) > MAX_TEXTS:
+        raise _wrong(f"more than {MAX_TEXTS} texts in one request", endpoint.required)
     choices = _choices(endpoint, document)
-    caps = [_count(document, key, 0, MAX_OUTPUT) for key in endpoint.caps]
+    caps = [_count(document, key, 1, MAX_OUTPUT) for key in endpoint.caps]
     given = [cap for cap in caps if cap is not None]
-    shown = {key: value for key, value in document.items() if key not in _NOT_SHOWN}
     return Ask(
         endpoint=endpoint,
         model=model,
@@ -124,11 +138,26 @@ def read(endpoint: Endpoint, body: bytes) -> Ask:
         usage_asked=options.get("include_usage") is True,
         choices=choices,
         output_cap=(max(given) * choices if given else None) if endpoint.generates else 0,
-        texts=tuple(walk(shown, (), _WORDS)),
+        texts=texts,
         blind=_is_blind(endpoint, document),
         raw=body,
         document=document,
     )
+
+
+def _texts(document: Mapping[str, Any]) -> Iterator[Text]:
+    """Every text that a model is shown. A role that is none of the API's is text too."""
+    for key, value in document.items():
+        if key in _NOT_SHOWN:
+            continue
+        if key not in _KNOWN:
+            yield Text((Key(key),), key)
+        words = _SCHEMAS if key in ("tools", "functions", "response_format") else _MESSAGES
+        yield from walk(value, (key,), words)
+        if key == "messages":
+            for i, message in enumerate(value):
+                if message["role"] not in _ROLES:
+                    yield Text((key, i, "role"), message["role"])
 
 
 def _count(document: Mapping[str, Any], key: str, low: int, high: int) -> int | None:
@@ -217,12 +246,14 @@ def rewrite(
     masked: Sequence[str],
     prompts: Sequence[tuple[str, str]],
     cap: int | None,
+    bounded: bool,
     cap_key: str,
 ) -> bytes:
     """The body for a provider.
 
     `masked` has one text per `ask.texts`; `prompts` are (role, content) put in front; `cap` bounds
-    all output tokens. If nothing changes, these are the client's own bytes.
+    all output tokens; with `bounded` the client's own bound must hold, so it stands in the key that
+    the provider knows (`cap_key`) too. If nothing changes, these are the client's own bytes.
     """
     changes: dict[Path, Any] = {
         text.path: new for text, new in zip(ask.texts, masked, strict=True) if new is not text.value
@@ -233,7 +264,7 @@ def rewrite(
         top["model"] = model
     if prompts and ask.endpoint.generates:
         top[ask.endpoint.required] = _prompted(ask, document[ask.endpoint.required], prompts)
-    if cap is not None and ask.endpoint.generates:
+    if bounded and ask.endpoint.generates:
         top.update(_cap(ask, cap, cap_key))
     if ask.stream and not ask.usage_asked:
         options = ask.document.get("stream_options") or {}
@@ -254,13 +285,18 @@ def _prompted(ask: Ask, value: Any, prompts: Sequence[tuple[str, str]]) -> Any:
     return head + value if isinstance(value, str) else [head + text for text in value]
 
 
-def _cap(ask: Ask, cap: int, cap_key: str) -> dict[str, int]:
-    """The output cap where it is lower than the client's own, in the key the client used."""
-    each = max(cap // ask.choices, 1)
-    given = [key for key in ask.endpoint.caps if ask.document.get(key) is not None]
-    if given:
-        return {key: each for key in given if ask.document[key] > each}
-    return {cap_key if cap_key in ask.endpoint.caps else "max_tokens": each}
+def _cap(ask: Ask, cap: int | None, cap_key: str) -> dict[str, int]:
+    """The fields that bound the output: the client's own, lowered to `cap`."""
+    each = None if cap is None else max(cap // ask.choices, 1)
+    given = {key: ask.document[key] for key in ask.endpoint.caps if ask.document.get(key)}
+    if not given:
+        key = cap_key if cap_key in ask.endpoint.caps else "max_tokens"
+        return {} if each is None else {key: each}
+    out = {k: each for k, value in given.items() if each is not None and value > each}
+    # OpenAI's own takes the older key; others ignore the newer one.
+    if cap_key == "max_tokens" and cap_key not in given:
+        out[cap_key] = min(each or MAX_OUTPUT, *given.values())
+    return out
 
 
 def error_body(refusal: Refusal) -> bytes:

@@ -47,23 +47,25 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Words:
     """A dialect's own keys: `known` ones say nothing themselves, the strings below `skip` ones are
-    read by no model (ids, types, URLs)."""
+    read by no model (ids, types, URLs). With `numbers`, numbers are texts too."""
 
     known: frozenset[str]
     skip: frozenset[str]
+    numbers: bool = False
 
 
-_NO_WORDS = Words(frozenset(), frozenset())
+_NO_WORDS = Words(frozenset(), frozenset(), numbers=True)
 
 
 def walk(node: Any, path: Path, words: Words) -> Iterator[Text]:
     """Every text below `node`, keys that the dialect does not know among them.
 
-    Numbers are no texts, except inside JSON arguments, where a digit string is one key stroke away
-    from a number.
+    Inside JSON arguments numbers are texts: a card's digits are one key stroke away from a number.
     """
     if isinstance(node, str):
         yield Text(path, node)
+    elif words.numbers and isinstance(node, int | float) and not isinstance(node, bool):
+        yield Text(path, str(node))
     elif isinstance(node, dict):
         for key, value in node.items():
             if key not in words.known:
@@ -85,15 +87,7 @@ def _arguments(value: str, path: Path) -> Iterator[Text]:
     if inner is None or INSIDE in path:  # one level: each may nest as deep as a whole document
         yield Text(path, value)
         return
-    yield from walk(_numbers_as_texts(inner), (*path, INSIDE), _NO_WORDS)
-
-
-def _numbers_as_texts(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _numbers_as_texts(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_numbers_as_texts(value) for value in node]
-    return str(node) if isinstance(node, int | float) and not isinstance(node, bool) else node
+    yield from walk(inner, (*path, INSIDE), _NO_WORDS)
 
 
 def replaced(document: Any, changes: Mapping[Path, Any]) -> Any:

@@ -37,9 +37,6 @@ class ProxyApp:
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         path = request.head.path
-        if self.receiver.enabled and path == self.receiver.path:
-            await self._receive(request, reply)
-            return
         service = _SERVICES.get(path)
         if service is not None and request.head.method in ("GET", "HEAD"):
             await service(self, reply)
@@ -49,7 +46,10 @@ class ProxyApp:
             await self.gateway.handle(endpoint, request, reply)
             return
         try:
-            await self._other(request, reply)
+            if self.receiver.enabled and path == self.receiver.path:
+                await self._receive(request, reply)
+            else:
+                await self._other(request, reply)
         except Refusal as refusal:
             await refuse(reply, refusal, f"req_{uuid.uuid4().hex}")
 
@@ -89,26 +89,31 @@ class ProxyApp:
     async def _receive(self, request: Request, reply: Reply) -> None:
         """The webhook receiver, with the original's answers. If both a secret and a signing key are
         configured, both must hold."""
-        status, answer = 200, {"status": "accepted"}
-        body = await request.body()
         head = request.head
         secret, key = self.receiver.secret.reveal(), self.receiver.signing_key.reveal()
+        status, answer = 200, {"status": "accepted"}
         if head.method != "POST":
             status, answer = 405, {"error": "method not allowed"}
         elif not secret_holds(secret, head.get(b"x-webhook-secret")):
             status, answer = 401, {"error": "unauthorized"}
-        elif not signature_holds(key, head.get(b"x-webhook-signature"), body):
+        elif not signature_holds(
+            key, head.get(b"x-webhook-signature"), body := await request.body()
+        ):
             status, answer = 403, {"error": "invalid signature"}
         else:
-            try:
-                type_ = strictjson.loads(body)["type"]
-            except (strictjson.BadJSON, KeyError, TypeError):
-                status, answer, type_ = 400, {"error": "invalid json"}, ""
-            if status == 200 and not str(type_).startswith("token."):
-                answer = {"status": "ignored", "reason": "not a token event"}
-            elif status == 200 and self.replica is not None:
-                self.replica.nudge()
+            status, answer = self._take(body)
         await reply.send(status, [JSON], strictjson.dumps(answer))
+
+    def _take(self, body: bytes) -> tuple[int, dict[str, str]]:
+        try:
+            type_ = strictjson.loads(body)["type"]
+        except (strictjson.BadJSON, KeyError, TypeError):
+            return 400, {"error": "invalid json"}
+        if not str(type_).startswith("token."):
+            return 200, {"status": "ignored", "reason": "not a token event"}
+        if self.replica is not None:
+            self.replica.nudge()
+        return 200, {"status": "accepted"}
 
     async def _health(self, reply: Reply) -> None:
         await reply.send(200, [JSON], b'{"status":"ok"}')

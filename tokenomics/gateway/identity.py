@@ -55,7 +55,7 @@ class TokenBook:
     def __init__(self, databases: Sequence[Database], hash_key: bytes) -> None:
         self.databases = tuple(databases)
         self._hash_key = hash_key
-        self._texts: dict[tuple[int, str, int], str] = {}
+        self._texts: dict[tuple[str, int, bytes], str] = {}
 
     def identify(self, head: RequestHead, on_expired: Callable[[str, float], None]) -> Grant:
         """The grant of a request's token.
@@ -64,7 +64,7 @@ class TokenBook:
         `on_expired` is told (hash, expiry) of an expired one.
         """
         hash_ = hash_token(self._hash_key, token_in(head))
-        for i, database in enumerate(self.databases):
+        for database in self.databases:
             entry = database.table.entries.get(hash_)
             if entry is None:
                 continue
@@ -72,7 +72,7 @@ class TokenBook:
                 on_expired(hash_, entry.expires_at)
                 when = rfc3339(entry.expires_at)
                 raise Refusal("token_expired", f"the token expired at {when}; ask for a new one")
-            policy = cached_policy(self._text(i, database, entry))
+            policy = cached_policy(self._text(database, entry))
             if isinstance(policy, Invalid):
                 raise _unsupported(
                     f"has a policy that this proxy does not understand: {policy}; upgrade the"
@@ -81,10 +81,10 @@ class TokenBook:
             return Grant(hash_, policy)
         raise Refusal("invalid_token", "the token is not known here, or it was revoked")
 
-    def _text(self, index: int, database: Database, entry: Entry) -> str:
+    def _text(self, database: Database, entry: Entry) -> str:
         if isinstance(entry.policy, str):
             return entry.policy
-        key = (index, entry.hash, entry.revision)
+        key = (entry.hash, entry.revision, entry.policy)
         text = self._texts.get(key)
         if text is None:
             try:

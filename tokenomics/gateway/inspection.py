@@ -3,58 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import trio
 
 from tokenomics.dialects import openai
 from tokenomics.dialects.openai import Ask
 from tokenomics.errors import Refusal
+from tokenomics.policy.limits import Lease
 from tokenomics.policy.route import Target
 from tokenomics.policy.rules import Finding, inspect
 
+# A body above this is parsed and inspected in a thread: it would hold up everybody else for more
+# than a few milliseconds.
+THREAD_BYTES = 128 << 10
+
+T = TypeVar("T")
 Tell = Callable[[list[Finding]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A request as a target's rules let it pass."""
+    """A request as a target's rules let it pass: `masked` has one text per text of the Ask;
+    `blocked` is set if it may not pass at all."""
 
     ask: Ask
     target: Target
     masked: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    blocked: Refusal | None = None
 
-    def body(self, cap: int | None) -> bytes:
-        """The bytes for the provider; `cap` bounds its output tokens."""
-        prompts = [(p.role, p.content) for p in self.target.prompts]
+    def body(self, lease: Lease) -> bytes:
+        """The bytes for the provider, with what the lease allows. Raises Refusal."""
         return openai.rewrite(
             self.ask,
             model=self.target.model,
             masked=self.masked,
-            prompts=prompts,
-            cap=cap,
+            prompts=[(p.role, p.content) for p in self.target.prompts],
+            cap=lease.cap,
+            bounded=lease.bounded,
             cap_key=self.target.provider.output_cap,
         )
 
+    def under(self, target: Target) -> Draft | None:
+        """The same draft for another target, if the same rules hold for it."""
+        return replace(self, target=target) if target.rules == self.target.rules else None
 
-def draft(ask: Ask, target: Target, tell: Tell) -> Draft:
+
+async def aside(size: int, do: Callable[..., T], *args: object) -> T:
+    """`do(*args)`, in a thread if it has many bytes to chew. What it raises is raised here."""
+    if size <= THREAD_BYTES:
+        return do(*args)
+    return await trio.to_thread.run_sync(do, *args)
+
+
+async def draft(ask: Ask, target: Target, tell: Tell) -> Draft:
     """Inspect a request under a target's rules; `tell` gets what matched.
 
     Raises Refusal `content_blocked` if a failing rule matched, or if rules apply and part of the
     input cannot be read.
     """
+    made = await aside(len(ask.raw), _inspected, ask, target)
+    if made.findings:
+        tell(list(made.findings))
+    if made.blocked is not None:
+        raise made.blocked
+    return made
+
+
+def _inspected(ask: Ask, target: Target) -> Draft:
+    texts = tuple(text.value for text in ask.texts)
     if not target.rules:
-        return Draft(ask, target, tuple(text.value for text in ask.texts))
+        return Draft(ask, target, texts)
     if ask.blind:
-        raise Refusal(
+        blind = Refusal(
             "content_blocked",
             "this token's rules inspect text, and token arrays cannot be inspected: send text",
             param=ask.endpoint.required,
         )
-    result = inspect([text.value for text in ask.texts], target.rules, "input")
-    if result.findings:
-        tell(list(result.findings))
+        return Draft(ask, target, texts, blocked=blind)
+    result = inspect(texts, target.rules, "input")
+    blocked = None
     if result.blocked is not None:
         index = target.rules.index(result.blocked.rule)
-        raise Refusal(
-            "content_blocked", f"request blocked by rule {index}: {result.blocked.message()}"
-        )
-    return Draft(ask, target, result.masked)
+        message = f"request blocked by rule {index}: {result.blocked.message()}"
+        blocked = Refusal("content_blocked", message)
+    return Draft(ask, target, result.masked, result.findings, blocked)

@@ -7,6 +7,7 @@ gets an error event and no clean end.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zlib
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import trio
 
 from tokenomics.dialects import answers
-from tokenomics.dialects.openai import Ask, Usage, error_body, estimate
+from tokenomics.dialects.openai import Ask, Usage, error_body
 from tokenomics.dialects.sse import EventTooLong
 from tokenomics.errors import Refusal
 from tokenomics.net.client import Broken, Call
@@ -22,6 +23,7 @@ from tokenomics.net.connection import Reply, ReplyHeaders
 from tokenomics.outcome import Outcome
 
 MAX_ANSWER = 64 << 20  # bytes of a whole answer
+END_SECONDS = 0.25  # for an upstream to end its body after the stream's own end
 HEARTBEAT = b":\n\n"  # a comment: an event stream's way of saying nothing
 
 
@@ -64,40 +66,45 @@ class Relay:
 
     async def _whole(self, call: Call, receipt: Receipt) -> None:
         head = call.answer
-        body = b""
-        with trio.CancelScope() as scope:
-            try:
-                parts: list[bytes] = []
-                size = 0
-                while True:
-                    scope.deadline = trio.current_time() + self.timeout
-                    data = await call.receive()
-                    if not data:
-                        break
-                    parts.append(data)
-                    size += len(data)
-                    if size > MAX_ANSWER:
-                        raise Broken(f"it is longer than {MAX_ANSWER} bytes", began=True)
-                body = _decoded(b"".join(parts), head.fields.get(b"content-encoding", b""))
-            except Broken as e:
-                raise Refusal("upstream_invalid", f"the provider's answer broke off: {e}") from None
-        if scope.cancelled_caught:
-            raise self._silent()
+        parts: list[bytes] = []
+        try:
+            await self._collect(call, parts)
+            body = _decoded(b"".join(parts), head.fields.get(b"content-encoding", b""))
+        except Broken as e:
+            raise Refusal("upstream_invalid", f"the provider's answer broke off: {e}") from None
+        finally:
+            if head.status == 200:  # whoever hangs up now has had that much generated
+                generated = answers.generated_in(b"".join(parts))
+                receipt.usage = Usage(self.input_estimate, generated)
+                receipt.estimated = True
         if head.status == 200:
             if not answers.looks_whole(body):
                 raise Refusal("upstream_invalid", "the provider's answer is not JSON")
-            self._receive_whole(body, receipt)
+            self._settle_whole(body, receipt)
         await self.reply.send(head.status, self.headers, body)
         receipt.complete = True
 
-    def _receive_whole(self, body: bytes, receipt: Receipt) -> None:
-        receipt.usage = answers.usage_of(body)
+    async def _collect(self, call: Call, parts: list[bytes]) -> None:
+        """Read a whole body into `parts`. Raises Broken, or Refusal for a silence."""
+        size = 0
+        with trio.CancelScope() as scope:
+            while True:
+                scope.deadline = trio.current_time() + self.timeout
+                data = await call.receive()
+                if not data:
+                    return
+                parts.append(data)
+                size += len(data)
+                if size > MAX_ANSWER:
+                    raise Broken(f"it is longer than {MAX_ANSWER} bytes", began=True)
+        raise self._silent()
+
+    def _settle_whole(self, body: bytes, receipt: Receipt) -> None:
+        usage = answers.usage_of(body)
+        receipt.estimated = usage is None
+        receipt.usage = usage or Usage(self.input_estimate, answers.generated_in(body))
         if self.keep_text:
             receipt.text = answers.text_of(body)
-        if receipt.usage is None:
-            receipt.estimated = True
-            text = receipt.text or answers.text_of(body)
-            receipt.usage = Usage(self.input_estimate, estimate(text))
 
     async def _stream(self, call: Call, receipt: Receipt) -> None:
         if call.answer.fields.get(b"content-encoding", b"identity") != b"identity":
@@ -114,6 +121,9 @@ class Relay:
             receipt.complete = reader.done
         if problem is None and reader.done:
             await self.reply.end()
+            with trio.move_on_after(END_SECONDS):  # so that the connection can be used again
+                with contextlib.suppress(Broken):
+                    await call.receive()
             return
         problem = problem or Refusal(
             "upstream_invalid", "the provider's stream ended without its end; it is not whole"
@@ -133,6 +143,8 @@ class Relay:
                         break
                     scope.deadline = math.inf  # a slow reader is bounded by the server's limit
                     await self.reply.write(reader.feed(data))
+                    if reader.done:
+                        break
                 await self.reply.write(reader.end())
             except Broken as e:
                 return Refusal("upstream_invalid", f"the provider's stream broke off: {e}")

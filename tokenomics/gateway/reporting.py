@@ -51,6 +51,10 @@ class Reporter:
                     },
                 )
 
+    def bug(self, outcome: Outcome, error: Exception) -> None:
+        """A request met an error of ours."""
+        self._log.say("error", f"request {outcome.id} failed: {error!r}", error=error)
+
     def expired(self, hash_: str, expired_at: float) -> None:
         """An expired token was used; said once per token."""
         if hash_ not in self._expired:

@@ -19,11 +19,12 @@ from tokenomics.errors import Refusal
 from tokenomics.gateway import admission
 from tokenomics.gateway.admission import Admission
 from tokenomics.gateway.identity import Grant, TokenBook
-from tokenomics.gateway.inspection import Draft, draft
+from tokenomics.gateway.inspection import Draft, aside, draft
 from tokenomics.gateway.relay import Receipt, Relay
 from tokenomics.gateway.reporting import Reporter
 from tokenomics.gateway.upstream import Answered, ErrorAnswer, Sending, Upstream
 from tokenomics.net.connection import Reply, ReplyHeaders, Request
+from tokenomics.net.heads import AnswerHead
 from tokenomics.net.message import downstream_headers, encode
 from tokenomics.net.wire import WireError
 from tokenomics.outcome import Outcome
@@ -52,15 +53,23 @@ class Gateway:
         try:
             await self.travel(endpoint, request, reply, outcome)
         except Refusal as refusal:
-            outcome.status, outcome.code = refusal.status, refusal.code
-            await refuse(reply, refusal, outcome.id)
+            await self._refuse(reply, refusal, outcome)
         except (trio.Cancelled, WireError):
             outcome.status = outcome.status or CLIENT_CLOSED
             outcome.code = outcome.code or "client_closed"
             raise
+        except Exception as e:  # noqa: BLE001  outer door: a bug ends one request
+            self.reporter.bug(outcome, e)
+            wrong = Refusal("internal_error", f"the proxy failed; its log has {outcome.id}")
+            await self._refuse(reply, wrong, outcome)
         finally:
             outcome.seconds = trio.current_time() - begun
             self.reporter.finished(outcome)
+
+    async def _refuse(self, reply: Reply, refusal: Refusal, outcome: Outcome) -> None:
+        outcome.status, outcome.code = refusal.status, refusal.code
+        if not reply.started:  # else the connection ends unfinished, which says the same
+            await refuse(reply, refusal, outcome.id)
 
     async def travel(
         self, endpoint: Endpoint, request: Request, reply: Reply, outcome: Outcome
@@ -68,11 +77,12 @@ class Gateway:
         """The road. Raises Refusal where it ends early."""
         grant = self.book.identify(request.head, self.reporter.expired)
         outcome.hash, outcome.metadata = grant.hash, grant.policy.metadata
-        ask = openai.read(endpoint, await request.body())
+        body = await request.body()
+        ask = await aside(len(body), openai.read, endpoint, body)
         outcome.model, outcome.stream = ask.model, ask.stream
         route = plan(grant.policy, ask.model, self.site)
         outcome.skipped = route.skipped
-        passed = draft(ask, route.targets[0], self.reporter.findings(outcome))
+        passed = await draft(ask, route.targets[0], self.reporter.findings(outcome))
         async with await self._admit(grant, ask, route.targets[0], outcome) as admitted:
             sending = self._sending(request, passed, admitted, outcome)
             answer = await self._call(grant, route, sending, admitted, outcome)
@@ -91,12 +101,10 @@ class Gateway:
     ) -> Sending:
         """A fallback under the same rules takes the same draft, others are inspected anew."""
 
-        def body_for(target: Target) -> bytes:
-            if target.rules == passed.target.rules:
-                own = Draft(passed.ask, target, passed.masked)
-            else:
-                own = draft(passed.ask, target, self.reporter.findings(outcome))
-            return own.body(admitted.lease.cap)
+        async def body_for(target: Target) -> bytes:
+            tell = self.reporter.findings(outcome)
+            own = passed.under(target) or await draft(passed.ask, target, tell)
+            return own.body(admitted.lease)
 
         return Sending(
             endpoint=passed.ask.endpoint,
@@ -116,6 +124,10 @@ class Gateway:
         except trio.Cancelled:
             admitted.cost = admitted.input_estimate  # the provider has read it
             raise
+        except Refusal as e:
+            if e.code == "upstream_timeout":
+                admitted.cost = admitted.input_estimate
+            raise
         finally:
             outcome.head_seconds = trio.current_time() - begun
 
@@ -129,13 +141,11 @@ class Gateway:
         outcome: Outcome,
     ) -> Receipt:
         receipt = Receipt()
-        head = answer.head if isinstance(answer, ErrorAnswer) else answer.call.answer
-        outcome.status = head.status
-        outcome.upstream_id = _text(head.fields.get(b"x-request-id", b""))
-        headers = downstream_headers(head.headers) + served_headers(outcome)
         if isinstance(answer, ErrorAnswer):
-            await reply.send(head.status, headers, answer.body)
+            headers = _answer_headers(answer.head, outcome)
+            await reply.send(answer.head.status, headers, answer.body)
             return receipt
+        headers = _answer_headers(answer.call.answer, outcome)
         relay = Relay(
             ask=ask,
             reply=reply,
@@ -155,12 +165,18 @@ class Gateway:
         return receipt
 
 
+def _answer_headers(head: AnswerHead, outcome: Outcome) -> ReplyHeaders:
+    outcome.status = head.status
+    outcome.upstream_id = _text(head.fields.get(b"x-request-id", b""))
+    return downstream_headers(head.headers) + served_headers(outcome)
+
+
 def served_headers(outcome: Outcome) -> ReplyHeaders:
     """Who served it, for the client."""
     headers = [
         (b"x-request-id", outcome.id.encode()),
-        encode("x-tokenomics-model", outcome.served_model.encode("ascii", "replace").decode()),
-        encode("x-tokenomics-provider", outcome.provider.encode("ascii", "replace").decode()),
+        encode("x-tokenomics-model", _text(outcome.served_model.encode())),
+        encode("x-tokenomics-provider", _text(outcome.provider.encode())),
         (b"x-tokenomics-attempts", b"%d" % outcome.attempts),
     ]
     if outcome.upstream_id:
@@ -176,4 +192,5 @@ async def refuse(reply: Reply, refusal: Refusal, request_id: str) -> None:
 
 
 def _text(value: bytes) -> str:
-    return value.decode("ascii", "replace")[:128].replace("\ufffd", "?")
+    text = value.decode("latin-1")[:128]
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)

@@ -15,9 +15,10 @@ import trio
 from tokenomics.config.providers import CHAT_PATH, ECHO_URL, Provider
 from tokenomics.dialects.openai import Endpoint
 from tokenomics.errors import Refusal
-from tokenomics.net.client import Broken, Call, Client, Origin, Unreachable, parse_origin
+from tokenomics.net.client import Broken, Call, Client, Unreachable
 from tokenomics.net.heads import AnswerHead, RawHeaders
 from tokenomics.net.message import encode, upstream_headers
+from tokenomics.net.origin import Origin, parse_origin
 from tokenomics.outcome import Outcome
 from tokenomics.policy.model import Retry
 from tokenomics.policy.route import Route, Target
@@ -37,6 +38,7 @@ class ErrorAnswer:
 
     head: AnswerHead
     body: bytes
+    target: Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Sending:
     headers: RawHeaders
     query: str
     request_id: str
-    body_for: Callable[[Target], bytes]
+    body_for: Callable[[Target], Awaitable[bytes]]
     covers: Callable[[Target], Awaitable[bool]]
 
 
@@ -76,30 +78,32 @@ class Upstream:
         The caller closes the Call.
         """
         seconds = route.targets[0].timeout
-        last: Answered | ErrorAnswer | Refusal | None = None
+        last: ErrorAnswer | Refusal = Refusal(
+            "upstream_timeout", f"the provider did not answer within {seconds:g} s"
+        )
         with trio.move_on_after(seconds):
-            for i, target in enumerate(route.targets):
+            for target in route.targets:
+                first = target is route.targets[0]
                 try:
-                    if i and not await sending.covers(target):
+                    if not first and not await sending.covers(target):
                         raise Refusal("insufficient_quota", "its budget has no room")
-                    last = await self._persist(target, retry, sending, outcome)
+                    found = await self._persist(target, retry, sending, outcome)
                 except Refusal as e:
-                    if i == 0 and e.code not in _DETOUR:
+                    if first and e.code not in _DETOUR:
                         raise
-                    if i and e.code not in _DETOUR:
+                    if not first:
                         outcome.skipped += (f"{target.model}: {e.code}",)
-                    last = last if isinstance(last, ErrorAnswer) else e
-                if isinstance(last, Answered):
-                    return last
-                if isinstance(last, ErrorAnswer) and last.head.status not in retry.retry_on:
-                    return last
-            assert last is not None, "a route has targets"
-            if isinstance(last, Refusal):
-                raise last
-            return last
-        if isinstance(last, ErrorAnswer):
-            return last
-        raise Refusal("upstream_timeout", f"the provider did not answer within {seconds:g} s")
+                    last = e if first else last
+                    continue
+                if isinstance(found, Answered):
+                    return found
+                last = found
+                if found.head.status not in retry.retry_on:
+                    break
+        if isinstance(last, Refusal):
+            raise last
+        outcome.served_model, outcome.provider = last.target.model, last.target.provider.name
+        return last
 
     async def _persist(
         self, target: Target, retry: Retry, sending: Sending, outcome: Outcome
@@ -134,7 +138,7 @@ class Upstream:
         """Send one request. Raises Refusal."""
         provider = target.provider
         origin = origin_of(provider)
-        body = sending.body_for(target)
+        body = await sending.body_for(target)
         key = self._key(target)
         headers = _headers(provider, key, sending)
         path = _path(provider, sending, key)
@@ -155,7 +159,7 @@ class Upstream:
                 raise Refusal(
                     "upstream_invalid", f"provider {target.provider.name} broke off: {e}"
                 ) from None
-        return ErrorAnswer(call.answer, self.mask_key(target, body))
+        return ErrorAnswer(call.answer, self.mask_key(target, body), target)
 
     def mask_key(self, target: Target, body: bytes) -> bytes:
         """An error body without the provider key, should the provider repeat it."""
@@ -215,6 +219,8 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
     """The client's headers as far as they may pass, the provider's where the client sent none, and
     ours. Answers are asked for unencoded, so that inspection sees text."""
     headers = upstream_headers(sending.headers)
+    own = provider.auth_header.lower().encode("ascii", "replace")
+    headers = [(name, value) for name, value in headers if name != own]
     present = {name for name, _ in headers}
     for name, value in provider.headers.items():
         if name.encode() not in present:
@@ -223,6 +229,7 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
         headers.append(encode("authorization", f"Bearer {key}"))
     elif key and provider.auth_scheme == "header":
         headers.append(encode(provider.auth_header.lower() or "authorization", key))
+    headers.append((b"content-type", b"application/json"))
     headers.append((b"x-client-request-id", sending.request_id.encode()))
     headers.append((b"accept-encoding", b"identity"))
     return headers

@@ -8,13 +8,10 @@ connection broke before one byte of an answer came.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import trio
 
@@ -22,6 +19,7 @@ from tokenomics.errors import Invalid
 from tokenomics.net.framing import BadBody, Decoder, decoder
 from tokenomics.net.heads import AnswerHead, BadHead, parse_answer
 from tokenomics.net.message import request_head
+from tokenomics.net.origin import Origin
 from tokenomics.net.pool import Pool
 from tokenomics.net.tls import client_context
 from tokenomics.net.wire import SocketWire, TLSWire, Wire, WireError
@@ -41,40 +39,6 @@ class Broken(Exception):
     def __init__(self, message: str, *, began: bool) -> None:
         super().__init__(message)
         self.began = began
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a connection goes. `path` is the base URL's own path, without a final slash."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str = ""
-    insecure: bool = False
-    ca_file: str = ""
-
-    @property
-    def key(self) -> str:
-        """What connections are pooled under."""
-        return f"{self.scheme}://{self.host}:{self.port} {self.insecure} {self.ca_file}"
-
-    @property
-    def authority(self) -> str:
-        """The Host header's value."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default = {"http": 80, "https": 443}.get(self.scheme)
-        return host if self.port == default else f"{host}:{self.port}"
-
-
-@functools.lru_cache(maxsize=1024)  # one per provider and target
-def parse_origin(url: str, *, insecure: bool = False, ca_file: str = "") -> Origin:
-    """The origin of an http(s) URL. Raises ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not an http(s) URL")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Origin(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), insecure, ca_file)
 
 
 class _Link:
@@ -212,7 +176,7 @@ class Client:
 
         `target` is below the origin's own path. Raises Unreachable or Broken.
         """
-        fields = [(b"host", origin.authority.encode("idna")), *headers]
+        fields = [(b"host", origin.authority.encode("ascii")), *headers]
         if body or method not in ("GET", "HEAD", "DELETE"):
             fields.append((b"content-length", b"%d" % len(body)))
         data = request_head(method, origin.path + target, fields) + body

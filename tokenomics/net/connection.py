@@ -173,20 +173,25 @@ class Connection:
         with self.scope:
             try:
                 await self._shake_hands()
-                while self.keep_alive and not self._host.draining:
-                    head = await self._read_head()
-                    if head is None:
-                        break
-                    await self._serve(head)
+                await self._serve_all()
                 if self._unread:
                     await self._linger()
-            except BadHead as e:
-                self._say(e.status, str(e))
-                await self._linger()
             except WireError:
                 pass  # the client is gone; there is nobody to tell
         if self.scope.cancelled_caught and self.idle and self._buffer:
             self._say(408, "the request head did not arrive in time")
+
+    async def _serve_all(self) -> None:
+        while self.keep_alive and not self._host.draining:
+            try:
+                head = await self._read_head()
+            except BadHead as e:
+                self._say(e.status, str(e))
+                self._unread = True
+                return
+            if head is None:
+                return
+            await self._serve(head)
 
     async def _shake_hands(self) -> None:
         if isinstance(self._wire, TLSWire):

@@ -31,6 +31,7 @@ _NOT_UPSTREAM = HOP_BY_HOP | {
     b"host",
     b"content-length",
     b"content-encoding",
+    b"content-type",  # the body was judged as JSON in UTF-8, and goes on as that
     b"accept-encoding",
     b"forwarded",
     b"x-forwarded-for",
@@ -46,7 +47,11 @@ _NOT_DOWNSTREAM = HOP_BY_HOP | {
     b"alt-svc",
     b"strict-transport-security",
     b"x-request-id",
+    b"openai-organization",
+    b"openai-project",
 }
+# A provider's own limits are of the account behind its key, which is nobody's business here.
+_ACCOUNT = (b"x-ratelimit-", b"anthropic-ratelimit-")
 REASONS = {s.value: s.phrase for s in HTTPStatus}
 _VALUE = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
 
@@ -60,7 +65,11 @@ def upstream_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
 def downstream_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     """A provider's headers as far as a client may see them."""
     named = _named_by_connection(headers)
-    return [(n, v) for n, v in headers if n not in _NOT_DOWNSTREAM and n not in named]
+    return [
+        (n, v)
+        for n, v in headers
+        if n not in _NOT_DOWNSTREAM and n not in named and not n.startswith(_ACCOUNT)
+    ]
 
 
 def _named_by_connection(headers: RawHeaders) -> set[bytes]:

@@ -9,6 +9,7 @@ import errno
 import select
 import socket
 import ssl
+from collections.abc import Callable
 
 import trio
 
@@ -27,8 +28,12 @@ _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Server:
     """Accepts connections and serves them. Owns its connections; the caller owns its lifetime."""
 
-    def __init__(self, app: App, limits: Limits, report: Report) -> None:
+    def __init__(
+        self, app: App, limits: Limits, report: Report, on_drain: Callable[[], None] | None = None
+    ) -> None:
+        """`on_drain` is called once when draining begins, for requests that wait on purpose."""
         self.app = app
+        self._on_drain = on_drain
         self.limits = limits
         self.report = report
         self.judge = HeadJudge()
@@ -47,7 +52,7 @@ class Server:
     ) -> None:
         """Serve on listening sockets until cancelled or drained. Closes the sockets."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch)
+            nursery.start_soon(self.watch)
             with self._accepting:
                 async with trio.open_nursery() as accepting:
                     for sock, context in listeners:
@@ -59,6 +64,8 @@ class Server:
     async def drain(self, seconds: float) -> None:
         """Take no more requests, let running ones end for at most `seconds`, then cut them."""
         self.draining = True
+        if self._on_drain is not None:
+            self._on_drain()
         self._accepting.cancel()
         for connection in list(self.connections):
             connection.keep_alive = False  # so that the answers to running requests say it
@@ -98,6 +105,8 @@ class Server:
         self.connections.add(connection)
         try:
             await connection.run()
+        except Exception as e:  # noqa: BLE001  outer door: a bug ends one connection, not the server
+            self.report("error", f"connection failed: {e!r}", error=e)
         finally:
             self.connections.discard(connection)
             if not self.connections:
@@ -119,7 +128,8 @@ class Server:
         """See Host."""
         self.running.discard(connection)
 
-    async def _watch(self) -> None:
+    async def watch(self) -> None:
+        """Look for clients that hung up, for ever; for who serves sockets without `serve`."""
         while True:
             if not self.running:
                 self._watcher_parked = trio.Event()

@@ -73,7 +73,7 @@ def _always(_text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """One kind. `group_end` patterns need no more than the whole match."""
+    """One kind: what the pattern finds and `valid` accepts."""
 
     kind: str
     pattern: str

@@ -29,6 +29,7 @@ LEAST_OUTPUT = 16
 # newest entry leaves the window, so the window may hold less than its limit, never more.
 STEPS = 1000
 _GONE = -math.inf  # the oldest time of a step that has left its window
+HELD_RETRY_SECONDS = 1.0  # when running requests have to end first, nobody knows when they will
 MAX_RETRY_AFTER = 60  # seconds; some SDKs sleep out whatever they are told
 
 
@@ -59,25 +60,29 @@ class Denied:
 @dataclass(slots=True)
 class Lease:
     """What one request holds. `cap` is the most output tokens the provider may be asked for; None
-    where what the client asks for fits, so that its request goes on unchanged."""
+    where what the client asks for fits, so that its request goes on unchanged. `bounded` tells
+    whether any limit counts its tokens."""
 
     tokens: int
     cap: int | None
+    bounded: bool
     budgets: tuple[str, ...]
     tickets: list[tuple[Window, list[float]]]
     open: bool = True
 
 
 class Window:
-    """One rate rule's history: `[newest time, amount, oldest time]` steps, oldest step first."""
+    """One rate rule's history in steps, oldest first: `[newest time, amount, oldest time, held]`.
+    `held` is the part of the amount that running requests reserved and may give back."""
 
-    __slots__ = ("fixed", "length", "steps", "total")
+    __slots__ = ("fixed", "held", "length", "steps", "total")
 
     def __init__(self, length: float, *, fixed: bool) -> None:
         self.length = length
         self.fixed = fixed
         self.steps: deque[list[float]] = deque()
         self.total = 0.0
+        self.held = 0.0
 
     def expire(self, now: float) -> None:
         """Forget what no window that ends at `now` holds."""
@@ -85,31 +90,36 @@ class Window:
         while self.steps and (self.steps[0][0] < edge if self.fixed else self.steps[0][0] <= edge):
             gone = self.steps.popleft()
             self.total -= gone[1]
+            self.held -= gone[3]
             gone[2] = _GONE
 
-    def add(self, amount: float, now: float) -> list[float]:
-        """Count `amount` at `now`; the step it went into is the ticket to change it later."""
+    def add(self, amount: float, now: float, *, held: float = 0.0) -> list[float]:
+        """Count `amount` at `now`; the step it went into is the ticket to settle it later."""
         last = self.steps[-1] if self.steps else None
         same_step = last is not None and (self.fixed or now - last[2] < self.length / STEPS)
         if last is None or not same_step:
-            last = [now, 0.0, now]
+            last = [now, 0.0, now, 0.0]
             self.steps.append(last)
         last[0] = max(last[0], now)  # a clock that steps back must not shorten the window
         last[1] += amount
+        last[3] += held
         self.total += amount
+        self.held += held
         return last
 
-    def change(self, ticket: list[float], delta: float) -> None:
-        """Change what was counted on a ticket; one that has left the window changes nothing."""
+    def settle(self, ticket: list[float], held: float, cost: float) -> None:
+        """Count `cost` instead of what was held; a step that has left the window is left alone."""
         if ticket[2] != _GONE:
-            ticket[1] += delta
-            self.total += delta
+            ticket[1] += cost - held
+            ticket[3] -= held
+            self.total += cost - held
+            self.held -= held
 
     def wait(self, excess: float, now: float) -> float:
         """Seconds until `excess` of what is counted has left the window."""
         if self.fixed:
             return self.length - now % self.length
-        for newest, amount, _ in self.steps:
+        for newest, amount, _, _ in self.steps:
             excess -= amount
             if excess <= 0:
                 return max(newest + self.length - now, 0.0)
@@ -132,7 +142,7 @@ class Account:
     def dump(self) -> dict[str, Any]:
         """What a journal keeps."""
         windows = {
-            key: [w.length, w.fixed, [list(step) for step in w.steps]]
+            key: [w.length, w.fixed, [step[:3] for step in w.steps]]
             for key, w in self.windows.items()
         }
         return {"settled": dict(self.settled), "windows": windows}
@@ -144,33 +154,45 @@ class Account:
         account = cls(settled={str(k): int(v) for k, v in state["settled"].items()})
         for key, (length, fixed, steps) in state["windows"].items():
             window = Window(length, fixed=fixed)
-            window.steps.extend(list(step) for step in steps)
+            window.steps.extend([newest, amount, oldest, 0.0] for newest, amount, oldest in steps)
             window.total = sum(step[1] for step in window.steps)
             account.windows[key] = window
         return account
 
 
-def _windows(
-    account: Account, rate: RateLimit, now: float
-) -> Iterator[tuple[RateRule, str, int, Window]]:
-    """Every (rule, unit, limit, window) of a policy, up to date. A rule's history is found by its
-    shape, so that a changed limit holds at once and keeps what was counted."""
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    """One unit of one rate rule, with its history up to date."""
+
+    rule: RateRule
+    unit: str
+    limit: int
+    window: Window
+
+
+def _rates(account: Account, rate: RateLimit, now: float) -> Iterator[_Rate]:
+    """Every rate of a policy. A rule's history is found by its shape, so that a changed limit holds
+    at once and keeps what was counted."""
     for rule in rate.rules:
-        fixed = rule.strategy == "fixed"
         for unit, limit in (("requests", rule.requests), ("tokens", rule.tokens)):
             if limit:
                 key = f"{unit}/{rule.window:.15g}/{rule.strategy}"
                 window = account.windows.get(key)
                 if window is None:
-                    window = account.windows[key] = Window(rule.window, fixed=fixed)
+                    window = Window(rule.window, fixed=rule.strategy == "fixed")
+                    account.windows[key] = window
                 window.expire(now)
-                yield rule, unit, limit, window
+                yield _Rate(rule, unit, limit, window)
 
 
 def admit(
     account: Account, rate: RateLimit, budgets: tuple[Budget, ...], want: Want, now: float
 ) -> Lease | Denied:
-    """Take everything a request needs, or nothing."""
+    """Take everything a request needs, or nothing.
+
+    What is settled bounds the answer (`Lease.cap`); what other requests hold does not, it only has
+    to be waited for.
+    """
     if rate.max_parallel and account.parallel >= rate.max_parallel:
         return Denied(
             "too_many_parallel",
@@ -178,32 +200,75 @@ def admit(
             rate.max_parallel,
             account.parallel,
             want.input,
-            1.0,
+            HELD_RETRY_SECONDS,
         )
-    windows = list(_windows(account, rate, now))
-    room = math.inf
-    for rule, unit, limit, window in windows:
-        need = 1 if unit == "requests" else want.input + _least(want)
-        if window.total + need > limit:
-            return _rate_denied((rule, unit, limit, window), need, want.input, now)
-        if unit == "tokens":
-            room = min(room, limit - window.total - want.input)
-    for budget in budgets:
-        left = budget.limit - account.used(budget.name) - want.input
-        if left < _least(want):
-            return _budget_denied(account, budget, want)
-        room = min(room, left)
-    held = 0 if room is math.inf else int(min(_output(want), room))
-    cap = held if room < _output(want) else None
-    lease = Lease(want.input + held, cap, tuple(b.name for b in budgets), [])
+    rates = list(_rates(account, rate, now))
+    output = _affordable(account, rates, budgets, want, now)
+    if isinstance(output, Denied):
+        return output
+    denied = _held_back(account, rates, budgets, want, output)
+    if denied is not None:
+        return denied
+    bounded = bool(budgets) or any(r.unit == "tokens" for r in rates)
+    tokens = want.input + (output if bounded else 0)
+    cap = output if bounded and output < _output(want) else None
+    lease = Lease(tokens, cap, bounded, tuple(b.name for b in budgets), [])
     # Two rules of one shape share a window, and count in it once.
-    for unit, window in dict.fromkeys((unit, window) for _, unit, _, window in windows):
-        ticket = window.add(1 if unit == "requests" else lease.tokens, now)
+    for unit, window in dict.fromkeys((r.unit, r.window) for r in rates):
         if unit == "tokens":
-            lease.tickets.append((window, ticket))
-    _hold(account, lease.budgets, lease.tokens)
+            lease.tickets.append((window, window.add(tokens, now, held=tokens)))
+        else:
+            window.add(1, now)
+    _hold(account, lease.budgets, tokens)
     account.parallel += 1
     return lease
+
+
+def _affordable(
+    account: Account, rates: list[_Rate], budgets: tuple[Budget, ...], want: Want, now: float
+) -> int | Denied:
+    """The output tokens that fit beside what is settled, or what is exhausted."""
+    output = _output(want)
+    for r in rates:
+        if r.unit == "requests":
+            if r.window.total + 1 > r.limit:
+                return _rate_denied(r, 1, want, now)
+            continue
+        free = r.limit - (r.window.total - r.window.held) - want.input
+        if free < _least(want):
+            return _rate_denied(r, want.input + _least(want), want, now)
+        output = int(min(output, free))
+    for budget in budgets:
+        free = budget.limit - account.settled.get(budget.name, 0) - want.input
+        if free < _least(want):
+            return _budget_denied(account, budget, want)
+        output = min(output, free)
+    return output
+
+
+def _held_back(
+    account: Account, rates: list[_Rate], budgets: tuple[Budget, ...], want: Want, output: int
+) -> Denied | None:
+    """Why a request has to wait for what running ones hold; None if it need not."""
+    need = want.input + output
+    counted = [
+        (f"a rate of {r.limit} tokens in {r.rule.window:g} s", r.limit, int(r.window.total))
+        for r in rates
+        if r.unit == "tokens"
+    ]
+    counted += [(f"budget {b.name!r} of {b.limit}", b.limit, account.used(b.name)) for b in budgets]
+    for what, limit, used in counted:
+        if used + need > limit:
+            return Denied(
+                "rate_limit_exceeded",
+                f"running requests of this token hold what is left of {what} until they end; ask"
+                " for fewer output tokens, or try again",
+                limit,
+                used,
+                want.input,
+                HELD_RETRY_SECONDS,
+            )
+    return None
 
 
 def move(account: Account, lease: Lease, budgets: tuple[Budget, ...], want: Want) -> Denied | None:
@@ -230,7 +295,7 @@ def settle(account: Account, lease: Lease, tokens: int) -> None:
     for name in lease.budgets:
         account.settled[name] = account.settled.get(name, 0) + tokens
     for window, ticket in lease.tickets:
-        window.change(ticket, tokens - lease.tokens)
+        window.settle(ticket, lease.tokens, tokens)
 
 
 def _least(want: Want) -> int:
@@ -250,18 +315,17 @@ def _hold(account: Account, budgets: tuple[str, ...], tokens: int) -> None:
             account.held.pop(name, None)
 
 
-def _rate_denied(
-    broken: tuple[RateRule, str, int, Window], need: float, input_: int, now: float
-) -> Denied:
-    rule, unit, limit, window = broken
-    wait = window.wait(window.total + need - limit, now)
+def _rate_denied(r: _Rate, need: int, want: Want, now: float) -> Denied:
+    used = int(r.window.total)
+    wait = r.window.wait(r.window.total + need - r.limit, now) if need <= r.limit else None
     return Denied(
         "rate_limit_exceeded",
-        f"rate limit exceeded: {int(window.total)} {unit} in the {rule.strategy} window of"
-        f" {rule.window:g} s, {int(need)} more asked for (max {limit})",
-        limit,
-        int(window.total),
-        input_,
+        f"rate limit exceeded: {used} {r.unit} in the {r.rule.strategy} window of"
+        f" {r.rule.window:g} s, {need} more asked for (max {r.limit})"
+        + ("" if wait is not None else "; this request is larger than the whole window"),
+        r.limit,
+        used,
+        want.input,
         wait,
     )
 

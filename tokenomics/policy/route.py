@@ -76,14 +76,12 @@ def allows(models: ModelSet, model: str, *, every: bool) -> bool:
 def plan(policy: Policy, model: str, site: Site) -> Route:
     """The route of a request for `model`.
 
-    Raises Refusal `model_not_allowed` if the policy does not allow the model. Fallbacks it does not
-    allow, and repeats, are skipped and named.
+    Raises Refusal `model_not_allowed` if the policy does not allow the model, `policy_unsupported`
+    if it names an unknown provider. Fallbacks that may not be used are skipped and named.
     """
     targets = [resolve(policy, model, site)]
     skipped = []
     for fallback in policy.retry.fallbacks:
-        if any(fallback == t.model for t in targets):
-            continue
         try:
             targets.append(resolve(policy, fallback, site))
         except Refusal:
@@ -127,6 +125,12 @@ def _provider(policy: Policy, entry: Entry, site: Site) -> Provider:
     name = entry.provider or policy.default_provider or site.default_provider
     url = entry.upstream_url or policy.upstream_url
     known = site.providers.get(name) if name else None
+    if name and known is None and not url:  # never to another host with this provider's key
+        raise Refusal(
+            "policy_unsupported",
+            f"this proxy does not know provider {name!r} of the token's policy; add it to"
+            f" providers.yaml, or use one of: {', '.join(site.providers)}",
+        )
     if known is None and not url:
         url = site.upstream_url
     if known is None:

@@ -78,16 +78,17 @@ def inspect(texts: Sequence[str], rules: Iterable[Rule], direction: str) -> Insp
     """
     found: dict[Rule, dict[str, None]] = {}
     edits: list[list[tuple[int, int, str]]] = [[] for _ in texts]
-    active = [rule for rule in rules if rule.covers(direction)]
-    for rule in active:
+    for rule in rules:
+        if not rule.covers(direction):
+            continue
         for i, text in enumerate(texts):
-            if rule.action != "mask":
+            if rule.action == "mask":
+                for start, end, what in rule.hits(text):
+                    found.setdefault(rule, {})[what] = None
+                    edits[i].append((start, end, rule.replacement))
+            else:
                 for what in rule.matches(text):
                     found.setdefault(rule, {})[what] = None
-                continue
-            for start, end, what in rule.hits(text):
-                found.setdefault(rule, {})[what] = None
-                edits[i].append((start, end, rule.replacement))
     findings = tuple(Finding(rule, tuple(what)) for rule, what in found.items())
     blocked = next((f for f in findings if f.rule.action == "fail"), None)
     masked = tuple(

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from tokenomics.config.providers import ECHO_URL
 from tokenomics.errors import Invalid
+from tokenomics.net.origin import parse_origin
 from tokenomics.policy import model
 from tokenomics.policy.detectors import KINDS
 from tokenomics.policy.regexes import BadPattern, Pattern, compile_pattern, keyword_pattern
@@ -36,8 +38,11 @@ def _text(value: Any) -> str:
 
 def _url(value: Any) -> str:
     text = _text(value)
-    if text and text != "builtin:echo" and not text.startswith(("http://", "https://")):
-        raise _Bad("must be an http(s) URL")
+    if text and text != ECHO_URL:
+        try:
+            parse_origin(text)
+        except ValueError as e:
+            raise _Bad(str(e)) from None
     return text
 
 
@@ -253,9 +258,14 @@ class _Reader:
             return {}
         return MappingProxyType(self.object(value, path, dict.fromkeys(value, _text), {}))
 
+    def models(self, value: Any, path: str) -> tuple[str, ...]:
+        if value == []:  # whoever empties a list of what is allowed does not mean everything
+            self.fault(path, "must name at least one model, or be left out")
+        return self.list_of(_text)(value, path)
+
     def shared(self) -> dict[str, Any]:
         return {
-            "models": self.list_of(_text),
+            "models": self.models,
             "prompts": lambda v, p: self.many(v, p, self.prompt),
             "rules": lambda v, p: self.many(v, p, self.rule),
         }

@@ -1,9 +1,9 @@
 """The change feed between the central server and its proxies, as JSON. Pure.
 
-`GET /api/v1/changes?since=REV&source=ID.GENERATION&wait=SECONDS` answers with what changed after
-REV, oldest first. Where the source is another one by now, or REV is unknown, the answer is a
-reset: everything from the beginning. A long answer is cut (`more`); the follower asks again from
-where it ended.
+`GET /api/v1/changes?since=REV&source=ID.GENERATION&tip=TIP&wait=S` answers with what changed after
+REV, oldest first. Where the source is another one by now, or its record REV is not the one that TIP
+names, the answer is a reset: everything from the beginning. A long answer is cut (`more`); the
+follower asks again from where it ended.
 The list `GET /api/v1/tokens` is the Go original's form.
 """
 
@@ -45,6 +45,7 @@ class Feed:
     reset: bool
     more: bool
     changes: tuple[Change, ...]
+    tip: str
 
 
 def source_of(database: Database) -> str:
@@ -66,10 +67,16 @@ def token_object(database: Database, entry: Entry) -> dict[str, Any]:
     return out
 
 
-def changes_since(database: Database, source: str, since: int) -> dict[str, Any]:
-    """The feed's answer to a follower that knows `source` up to revision `since`."""
+def follows(database: Database, source: str, since: int, tip: str) -> bool:
+    """Whether what a follower knows, up to revision `since`, is part of this history."""
+    table = database.table
+    return source == source_of(database) and since <= table.revision and tip == table.tip(since)
+
+
+def changes_since(database: Database, source: str, since: int, tip: str) -> dict[str, Any]:
+    """The feed's answer to a follower that knows `source` up to revision `since` with its `tip`."""
     here = source_of(database)
-    reset = source != here or since > database.table.revision
+    reset = not follows(database, source, since, tip)
     changed = database.table.since(0 if reset else since)
     rows: list[dict[str, Any]] = []
     room = MAX_PAGE_BYTES
@@ -83,9 +90,11 @@ def changes_since(database: Database, source: str, since: int) -> dict[str, Any]
             rows.append({"op": "put", "revision": item.revision, **token})
             room -= len(token["policy"].encode())
     more = len(rows) < len(changed)
+    end = rows[-1]["revision"] if more else database.table.revision
     return {
         "source": here,
-        "revision": rows[-1]["revision"] if more else database.table.revision,
+        "revision": end,
+        "tip": database.table.tip(end),
         "reset": reset,
         "more": more,
         "changes": rows,
@@ -102,6 +111,7 @@ def parse_feed(body: bytes) -> Feed:
             _typed(document, "reset", bool),
             _typed(document, "more", bool),
             tuple(_feed_change(row) for row in _typed(document, "changes", list)),
+            _typed(document, "tip", str),
         )
     except (KeyError, TypeError) as e:
         raise ValueError(f"not an answer of the change feed: {e!r}") from None

@@ -86,6 +86,7 @@ class Table:
         self.entries: dict[str, Entry] = {}
         self.tombstones: dict[str, int] = {}
         self.revision = 0
+        self.times: list[float] = []  # of every record: what tells two histories apart
         self.mark: dict[str, Any] = {}
 
     def fold(self, record: Record) -> None:
@@ -101,6 +102,12 @@ class Table:
         else:
             self.mark = record.fields
         self.revision = record.revision
+        self.times.append(record.time)
+
+    def tip(self, revision: int) -> str:
+        """What names the record of a revision: a database that was restored and written to again
+        has the same revisions, not the same tips. "" for revision 0."""
+        return float(self.times[revision - 1]).hex() if revision else ""
 
     def since(self, revision: int) -> list[Entry | tuple[str, int]]:
         """What changed after `revision`, oldest first: entries, (hash, revision) of deletes."""
