@@ -107,7 +107,7 @@ class Table:
     def tip(self, revision: int) -> str:
         """What names the record of a revision: a database that was restored and written to again
         has the same revisions, not the same tips. "" for revision 0."""
-        return float(self.times[revision - 1]).hex() if revision else ""
+        return repr(self.times[revision - 1]) if revision else ""
 
     def since(self, revision: int) -> list[Entry | tuple[str, int]]:
         """What changed after `revision`, oldest first: entries, (hash, revision) of deletes."""
