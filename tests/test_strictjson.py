@@ -66,6 +66,14 @@ def test_what_may_not_pass_is_refused_with_the_place(text: bytes, says: str) -> 
         loads(text)
 
 
+@pytest.mark.parametrize(
+    "text", ['"a\udcff"', '{"\ud800": 1}', "\udc80", '"\ud83d\ude00"'], ids=ascii
+)
+def test_an_argument_of_bytes_that_are_no_text_is_refused(text: str) -> None:
+    with pytest.raises(BadJSON, match="not UTF-8 at byte"):
+        loads(text)
+
+
 def test_a_whole_surrogate_pair_is_one_character() -> None:
     assert loads(rb'"\ud83d\ude00"') == "\U0001f600"
 

@@ -224,10 +224,29 @@ def test_a_webhook_is_read_with_all_the_originals_keys() -> None:
     )
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x", "hooks.internal"])
-def test_a_webhook_needs_an_http_url(url: str) -> None:
-    (fault,) = faults({"events": {"webhooks": [{"url": url}]}}, **{"events.webhooks[0]": 9})
-    assert fault == "c.yaml:9: events.webhooks[0]: url must be an http(s) URL"
+NO_URLS = [
+    "ftp://x",
+    "hooks.internal",
+    "http://x:99999",
+    "http://x/a b",
+    "http://x/ü",
+    "http://a..b",
+]
+
+
+@pytest.mark.parametrize("url", ["", *NO_URLS])
+def test_a_webhook_needs_a_url_that_no_delivery_can_fail_on(url: str) -> None:
+    key = "events.webhooks[1].url"
+    hooks = [{"url": "https://x/hook"}, {"url": url}]
+    (fault,) = faults({"events": {"webhooks": hooks}}, **{key: 9})
+    assert fault.startswith(f"c.yaml:9: {key}: {url!r}")
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+def test_the_centres_url_is_judged_before_anything_starts(url: str) -> None:
+    (fault,) = faults(at("remote.url", url), **{"remote.url": 4})
+    assert fault.startswith(f"c.yaml:4: remote.url: {url!r}")
+    assert built(at("remote.url", "https://centre:8443/base")).config.remote.url
 
 
 def test_a_setting_that_does_nothing_yet_is_warned_about() -> None:

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenomics.dialects.answers import (
+    MAX_TOKENS,
     StreamReader,
     error_event,
+    generated_in,
     looks_whole,
     read_usage,
     text_of,
@@ -57,6 +59,9 @@ DONE = b"data: [DONE]\n\n"
         ({"prompt_tokens": "7", "completion_tokens": 3}, None),
         ({"prompt_tokens": 7.5, "completion_tokens": 3}, None),
         ({"prompt_tokens": None, "completion_tokens": 3}, None),
+        ({"prompt_tokens": MAX_TOKENS, "completion_tokens": 10**9}, Usage(10**9, 10**9)),
+        ({"prompt_tokens": MAX_TOKENS + 1, "completion_tokens": 3}, None),
+        ({"prompt_tokens": 7, "completion_tokens": 10**300}, None),
     ],
 )
 def test_usage_that_can_be_trusted(value: Any, usage: Usage | None) -> None:
@@ -129,6 +134,33 @@ def test_what_looks_whole(body: bytes, whole: bool) -> None:
     assert looks_whole(body) == whole
 
 
+@pytest.mark.parametrize(
+    ("body", "least"),
+    [
+        (answer("x" * 30), 10),
+        (answer(None), 0),
+        (json.dumps({"choices": [{"message": {"content": "x" * 30}}] * 3}).encode(), 30),
+        (
+            answer(
+                "x" * 30,
+                more=[{"function": {"name": "f", "arguments": "x" * 30}}, {"arguments": "y" * 30}],
+            ),
+            30,
+        ),
+        (json.dumps({"choices": [{"text": "x" * 30}, {"text": "y" * 30}]}).encode(), 20),
+        (chunk("x" * 30) + chunk(choices=[{"index": 1, "delta": {"content": "y" * 30}}]), 20),
+        (answer("x" * 300)[:-150], 0),
+        (b"<html>", 0),
+        (b"", 0),
+    ],
+    ids=["one", "null", "choices", "calls", "legacy", "stream", "cut", "html", "empty"],
+)
+def test_what_was_generated_is_estimated_over_all_choices_and_calls(
+    body: bytes, least: int
+) -> None:
+    assert least <= generated_in(body) <= 2 * least
+
+
 # Streams
 
 
@@ -179,6 +211,15 @@ def test_who_asked_for_usage_gets_its_chunk() -> None:
 )
 def test_no_other_event_is_taken_out(kept: bytes) -> None:
     assert follow(kept, USAGE_CHUNK, DONE).out == kept + DONE
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\n\n\n", b"\r\n\r\n"], ids=repr)
+def test_blank_lines_before_the_usage_chunk_are_not_its_own(blank: bytes) -> None:
+    for pieces in (
+        [chunk("a") + blank + USAGE_CHUNK + DONE],
+        [chunk("a") + blank, USAGE_CHUNK, DONE],
+    ):
+        assert follow(*pieces).out == chunk("a") + blank + DONE
 
 
 def test_a_stream_with_crlf_is_followed_and_not_rewritten() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tokenomics.dialects.openai import (
     ENDPOINTS,
+    MAX_TEXTS,
     Ask,
     error_body,
     estimate,
@@ -50,7 +51,7 @@ def calling(arguments: str) -> dict[str, Any]:
 
 def rewritten(ask: Ask, masked: list[str] | None = None, **changed: Any) -> Any:
     """What a provider gets; by default nothing is changed."""
-    values: dict[str, Any] = {"model": ask.model, "prompts": [], "cap": None}
+    values: dict[str, Any] = {"model": ask.model, "prompts": [], "cap": None, "bounded": False}
     values |= {"cap_key": "max_tokens", **changed}
     texts = [text.value for text in ask.texts] if masked is None else masked
     body = rewrite(ask, masked=texts, **values)
@@ -89,7 +90,6 @@ def test_streams(fields: dict[str, Any], stream: bool, usage_asked: bool) -> Non
         (chat(max_completion_tokens=10), 10, 1),
         (chat(max_tokens=10, max_completion_tokens=90), 90, 1),
         (chat(max_tokens=10, n=3), 30, 3),
-        (chat(max_tokens=0), 0, 1),
         (chat(n=3), None, 3),
         (chat(best_of=9, max_tokens=10), 10, 1),
         (completion("x", max_tokens=10, n=2), 20, 2),
@@ -105,7 +105,6 @@ def test_streams(fields: dict[str, Any], stream: bool, usage_asked: bool) -> Non
         "new",
         "both",
         "choices",
-        "none",
         "uncapped",
         "chat-best-of",
         "n",
@@ -167,6 +166,22 @@ REFUSED: dict[str, tuple[Any, str | None]] = {
     "n-many": ({"model": "m", "messages": HELLO, "n": 129}, "n"),
     "n-boolean": ({"model": "m", "messages": HELLO, "n": True}, "n"),
     "cap-text": ({"model": "m", "messages": HELLO, "max_tokens": "5"}, "max_tokens"),
+    "model-lines": ({"model": "m\nn", "messages": HELLO}, "model"),
+    "model-control": ({"model": "m\x00", "messages": HELLO}, "model"),
+    "model-backwards": ({"model": "m\u202e", "messages": HELLO}, "model"),
+    "models": ({"model": "m", "messages": HELLO, "models": ["n"]}, "models"),
+    "fallbacks": ({"model": "m", "messages": HELLO, "fallbacks": [{"model": "n"}]}, "fallbacks"),
+    "route": ({"model": "m", "messages": HELLO, "route": "fallback"}, "route"),
+    "texts-many": (
+        {"model": "m", "messages": [{"role": "user", "content": ["x"] * (MAX_TEXTS + 1)}]},
+        "messages",
+    ),
+    "cap-zero": ({"model": "m", "messages": HELLO, "max_tokens": 0}, "max_tokens"),
+    "new-cap-zero": (
+        {"model": "m", "messages": HELLO, "max_completion_tokens": 0},
+        "max_completion_tokens",
+    ),
+    "cap-huge": ({"model": "m", "messages": HELLO, "max_tokens": 10**9 + 1}, "max_tokens"),
     "cap-negative": ({"model": "m", "messages": HELLO, "max_tokens": -1}, "max_tokens"),
     "cap-fraction": (
         {"model": "m", "messages": HELLO, "max_completion_tokens": 1.5},
@@ -182,6 +197,17 @@ def test_a_wrong_field_is_named(document: Any, param: str) -> None:
     assert (caught.value.code, caught.value.status) == ("invalid_request", 400)
     assert caught.value.param == param
     assert caught.value.message.startswith(f"{param}: ")
+
+
+def test_routing_fields_that_say_nothing_and_names_in_any_alphabet_pass() -> None:
+    ask = chat(model="modèle 模型/x:free", models=[], fallbacks=None, route="")
+    assert ask.model == "modèle 模型/x:free"
+
+
+def test_as_many_texts_as_allowed_are_read() -> None:
+    assert len(completion(["x"] * MAX_TEXTS).texts) == MAX_TEXTS
+    with pytest.raises(Refusal, match=f"prompt: more than {MAX_TEXTS} texts"):
+        completion(["x"] * (MAX_TEXTS + 1))
 
 
 @pytest.mark.parametrize("prompt", [None, "", [], 5, {"text": "x"}])
@@ -252,7 +278,44 @@ TEXTS: dict[str, tuple[Ask, list[str]]] = {
     ),
     "tools": (
         chat(tools=[{"type": "function", "function": {"name": "f", "description": "X"}}]),
-        ["Hello", "f", "X"],
+        ["Hello", "function", "f", "X"],
+    ),
+    "tool-schema": (
+        chat(
+            tools=[
+                {
+                    "function": {
+                        "name": "f",
+                        "strict": True,
+                        "parameters": {
+                            "type": "object",
+                            "id": "X",
+                            "format": "Y",
+                            "properties": {"q": {"const": 4111, "maximum": 1.5, "url": "Z"}},
+                        },
+                    }
+                }
+            ]
+        ),
+        # no key is skipped, keys that are not JSON schema's are texts, and numbers are
+        ["Hello", "f", "object", "X", "Y", "q", "4111", "1.5", "Z"],
+    ),
+    "functions": (
+        chat(functions=[{"name": "f", "parameters": {"enum": [5, "X", None, True]}}]),
+        ["Hello", "f", "5", "X"],
+    ),
+    "response-format": (
+        chat(response_format={"type": "json_schema", "json_schema": {"schema": {"const": 4111}}}),
+        ["Hello", "json_schema", "4111"],
+    ),
+    "numbers-elsewhere": (chat({"role": "user", "content": "X", "cache": 5}), ["X", "cache"]),
+    "roles": (
+        chat(
+            {"role": "X", "content": "Y"},
+            *({"role": r} for r in ("system", "developer", "user", "assistant")),
+            *({"role": r} for r in ("tool", "function", "User")),
+        ),
+        ["Y", "X", "User"],
     ),
     "prediction": (chat(prediction={"type": "content", "content": "X"}), ["Hello", "X"]),
     "prompt": (completion("X", suffix="Y"), ["X", "Y"]),
@@ -277,17 +340,23 @@ json_values = st.recursive(
 ODD = '"}\\\n'
 
 
-@pytest.mark.parametrize("ask", [ask for ask, _ in TEXTS.values()], ids=TEXTS)
-def test_without_changes_the_clients_own_bytes_go_on(ask: Ask) -> None:
+def unchanged(ask: Ask, *, bounded: bool, cap: int | None = None) -> bool:
+    """Whether a provider gets the client's own bytes."""
     masked = [text.value for text in ask.texts]
-    same = rewrite(ask, model="m", masked=masked, prompts=[], cap=None, cap_key="max_tokens")
-    assert same is ask.raw
+    keys = {"cap": cap, "bounded": bounded, "cap_key": "max_tokens"}
+    return rewrite(ask, model="m", masked=masked, prompts=[], **keys) is ask.raw  # type: ignore[arg-type]  # a dict of mixed values
+
+
+@pytest.mark.parametrize("bounded", [False, True], ids=["free", "bounded"])
+@pytest.mark.parametrize("ask", [ask for ask, _ in TEXTS.values()], ids=TEXTS)
+def test_without_changes_the_clients_own_bytes_go_on(ask: Ask, bounded: bool) -> None:
+    assert unchanged(ask, bounded=bounded)
 
 
 @pytest.mark.parametrize("ask", [ask for ask, _ in TEXTS.values()], ids=TEXTS)
 def test_every_text_can_be_masked_and_the_ask_stays_as_it_was(ask: Ask) -> None:
     before = copy.deepcopy(ask.document)
-    document = rewritten(ask, [ODD] * len(ask.texts), model="n", cap=5)
+    document = rewritten(ask, [ODD] * len(ask.texts), model="n", cap=5, bounded=True)
     again = read(ask.endpoint, json.dumps(document).encode())
     assert len(again.texts) == len(ask.texts)
     assert all(text.value.startswith(ODD) for text in again.texts)  # two equal keys get a number
@@ -339,6 +408,37 @@ def test_prompts_go_in_front_and_what_is_masked_stays_behind() -> None:
     assert len(ask.document["messages"]) == 2
 
 
+PROMPTS = [("system", "one"), ("user", "two")]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("secret", "one\n\ntwo\n\n***"),
+        (["secret"], ["one\n\ntwo\n\n***"]),
+        (["secret", "secret"], ["one\n\ntwo\n\n***"] * 2),
+    ],
+    ids=["text", "one", "two"],
+)
+def test_prompts_go_in_front_of_each_prompt_too(prompt: Any, expected: Any) -> None:
+    ask = completion(prompt)
+    before = copy.deepcopy(ask.document)
+    assert rewritten(ask, ["***"] * len(ask.texts), prompts=PROMPTS)["prompt"] == expected
+    assert ask.document == before
+
+
+@pytest.mark.parametrize("prompt", [[1, 2], [[1], [2]], ["x", [1]]], ids=str)
+def test_no_prompt_can_be_put_in_front_of_tokens(prompt: Any) -> None:
+    with pytest.raises(Refusal) as caught:
+        rewritten(completion(prompt), prompts=PROMPTS)
+    assert (caught.value.code, caught.value.param) == ("invalid_request", "prompt")
+
+
+@pytest.mark.parametrize("input_", ["x", ["x", "y"], [1, 2]], ids=str)
+def test_prompts_are_not_for_embeddings(input_: Any) -> None:
+    assert rewritten(embedding(input_), prompts=PROMPTS) == {"model": "m", "input": input_}
+
+
 @pytest.mark.parametrize(
     ("ask", "cap", "caps"),
     [
@@ -377,8 +477,60 @@ def test_prompts_go_in_front_and_what_is_masked_stays_behind() -> None:
 def test_a_cap_goes_into_the_key_the_client_used(
     ask: Ask, cap: int | None, caps: dict[str, Any]
 ) -> None:
-    got = rewritten(ask, cap=cap, cap_key="max_completion_tokens")
+    got = rewritten(ask, cap=cap, bounded=True, cap_key="max_completion_tokens")
     assert {k: v for k, v in got.items() if k.startswith("max_")} == caps
+
+
+@pytest.mark.parametrize(
+    ("ask", "cap", "caps"),
+    [
+        (chat(), None, {}),
+        (chat(), 50, {"max_tokens": 50}),
+        (chat(max_tokens=90), None, {"max_tokens": 90}),
+        (chat(max_completion_tokens=90), None, {"max_completion_tokens": 90, "max_tokens": 90}),
+        (chat(max_completion_tokens=90), 50, {"max_completion_tokens": 50, "max_tokens": 50}),
+        (chat(max_completion_tokens=20), 50, {"max_completion_tokens": 20, "max_tokens": 20}),
+        (
+            chat(max_completion_tokens=90, n=3),
+            60,
+            {"max_completion_tokens": 20, "max_tokens": 20},
+        ),
+        (
+            chat(max_tokens=90, max_completion_tokens=20),
+            None,
+            {"max_tokens": 90, "max_completion_tokens": 20},
+        ),
+        (completion("x"), None, {}),
+        (embedding("x"), None, {}),
+    ],
+    ids=[
+        "none",
+        "none-cut",
+        "old",
+        "new",
+        "new-cut",
+        "new-lower",
+        "choices",
+        "both",
+        "completion",
+        "embedding",
+    ],
+)
+def test_a_bound_stands_in_the_key_that_the_provider_knows(
+    ask: Ask, cap: int | None, caps: dict[str, Any]
+) -> None:
+    got = rewritten(ask, cap=cap, bounded=True, cap_key="max_tokens")
+    assert {k: v for k, v in got.items() if k.startswith("max_")} == caps
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [chat(), chat(max_completion_tokens=90), chat(max_tokens=90), completion("x", max_tokens=9)],
+    ids=["none", "new", "old", "completion"],
+)
+def test_where_nothing_counts_tokens_caps_are_the_clients_own(ask: Ask) -> None:
+    assert unchanged(ask, bounded=False)
+    assert unchanged(ask, bounded=False, cap=5)
 
 
 @pytest.mark.parametrize(
@@ -419,6 +571,26 @@ def test_an_estimate_is_not_below_a_known_count(text: str, least: int) -> None:
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_more_text_is_never_fewer_tokens(a: str, b: str) -> None:
     assert max(estimate(a), estimate(b)) <= estimate(a + b) <= estimate(a) + estimate(b)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "QmFzZTY0IHRleHQ" * 20,
+        "0123456789abcdef" * 4,
+        "f" * 64,
+        ("a1B2c3D4" * 16 + " ") * 8,
+        "{" + '"k":"a9f8e7d6c5b4a39281706f5e4d3c2b1a",' * 4 + "}",
+    ],
+    ids=["base64", "hash", "64", "hashes", "minified"],
+)
+def test_what_has_few_spaces_is_estimated_as_base64_is(text: str) -> None:
+    assert estimate(text) >= len(text) / 1.4
+
+
+def test_prose_and_short_words_are_not_estimated_as_base64() -> None:
+    assert estimate("word " * 300) == 500
+    assert estimate("x" * 63) == 21
 
 
 LONG = "word " * 300

@@ -211,6 +211,7 @@ async def serve(
     app: App,
     limits: Limits | None = None,
     tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+    on_drain: Callable[[], None] | None = None,
 ) -> Stage:
     """Start a server on 127.0.0.1. `tls` is the server's and the clients' context."""
     reports: list[str] = []
@@ -218,7 +219,7 @@ async def serve(
     def report(level: str, message: str, **_: object) -> None:
         reports.append(f"{level}: {message}")
 
-    server = Server(app, limits or Limits(), report)
+    server = Server(app, limits or Limits(), report, on_drain)
     sock = bind("127.0.0.1", 0)
     port: int = sock.getsockname()[1]
     stage = Stage(nursery, server, port, reports, trio.Event(), tls[1] if tls else None)

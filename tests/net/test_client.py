@@ -13,7 +13,7 @@ import trustme
 
 from tests.net.peers import Peer, head, listen, patience
 from tokenomics.net.client import MAX_ANSWER_HEAD, MAX_INTERIM, Broken, Client, Unreachable
-from tokenomics.net.origin import Origin, parse_origin
+from tokenomics.net.origin import Origin
 from tokenomics.net.wire import Wire
 
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
@@ -559,33 +559,3 @@ async def test_secure_and_insecure_connections_are_not_mixed(
     assert await fetch(client, origin) == b"ok"
     with pytest.raises(Unreachable):
         await fetch(client, Origin(origin.scheme, origin.host, origin.port))
-
-
-# Origins.
-
-ORIGINS = {
-    "http": ("http://a.example", ("http", "a.example", 80, ""), "a.example"),
-    "https": ("https://a.example/", ("https", "a.example", 443, ""), "a.example"),
-    "port": ("https://a.example:8443", ("https", "a.example", 8443, ""), "a.example:8443"),
-    "own-port": ("http://a.example:443", ("http", "a.example", 443, ""), "a.example:443"),
-    "path": ("https://a.example/v1/", ("https", "a.example", 443, "/v1"), "a.example"),
-    "deep-path": ("https://a.example/x/v1", ("https", "a.example", 443, "/x/v1"), "a.example"),
-    "ipv4": ("http://127.0.0.1:1", ("http", "127.0.0.1", 1, ""), "127.0.0.1:1"),
-    "ipv6": ("http://[::1]:8080", ("http", "::1", 8080, ""), "[::1]:8080"),
-    "case": ("HTTPS://A.Example", ("https", "a.example", 443, ""), "a.example"),
-}
-
-
-@pytest.mark.parametrize(("url", "parts", "authority"), ORIGINS.values(), ids=ORIGINS.keys())
-def test_the_origin_of_a_url(url: str, parts: tuple[str, str, int, str], authority: str) -> None:
-    origin = parse_origin(url)
-    assert (origin.scheme, origin.host, origin.port, origin.path) == parts
-    assert origin.authority == authority
-
-
-@pytest.mark.parametrize(
-    "url", ["", "a.example", "ftp://a", "http://", "http://a:x", "http://a:99999"]
-)
-def test_not_an_origin(url: str) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        parse_origin(url)

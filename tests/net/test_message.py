@@ -26,6 +26,7 @@ STAYS_HERE = [
     "host",
     "content-length",
     "content-encoding",
+    "content-type",  # the gateway sets its own
     "accept-encoding",
     "connection",
     "keep-alive",
@@ -46,7 +47,6 @@ STAYS_HERE = [
 ]
 PASSES_UP = [
     "accept",
-    "content-type",
     "user-agent",
     "anthropic-version",
     "anthropic-beta",
@@ -67,8 +67,13 @@ STAYS_THERE = [
     "alt-svc",
     "strict-transport-security",
     "x-request-id",
+    "openai-organization",
+    "openai-project",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-requests",
+    "anthropic-ratelimit-requests-reset",
 ]
-PASSES_DOWN = ["content-type", "retry-after", "x-ratelimit-remaining-requests", "openai-version"]
+PASSES_DOWN = ["content-type", "retry-after", "x-rate", "openai-version", "openai-processing-ms"]
 
 
 @pytest.mark.parametrize("name", STAYS_HERE)

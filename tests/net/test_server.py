@@ -12,7 +12,7 @@ import trio
 from tests.net.peers import PATIENCE, Peer, Stage, connect, get, head, patience, post, serve
 from tokenomics.errors import Refusal
 from tokenomics.net.connection import HANDSHAKE_SECONDS, LINGER_SECONDS, Limits, Reply, Request
-from tokenomics.net.server import bind
+from tokenomics.net.server import Server, bind
 from tokenomics.net.wire import WireError
 
 TLS = tuple[ssl.SSLContext, ssl.SSLContext]
@@ -397,6 +397,34 @@ async def test_a_head_over_the_limit_is_refused(nursery: trio.Nursery, end: byte
     assert await client.until_closed() == b""
 
 
+@pytest.mark.parametrize("looked_at", [True, False], ids=["answered", "at-once"])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01 garbage\r\n\r\n",
+        head("POST / HTTP/1.1", "Host: t", "Content-Length: 1", "Content-Length: 2"),
+        head("POST / HTTP/1.1", "Host: t", "Content-Length: 101"),
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: " + b"a" * 1000,
+    ],
+    ids=["no-head", "two-lengths", "large-body", "long-head"],
+)
+async def test_a_client_that_resets_while_its_refusal_lingers_hurts_nobody(
+    nursery: trio.Nursery, tls: TLS | None, garbage: bytes, looked_at: bool
+) -> None:
+    stage = await serve(nursery, echo, Limits(max_head=1000, max_body=100), tls)
+    for _ in range(20):
+        client = await stage.connect()
+        await client.send(garbage)
+        if looked_at:
+            assert await client.more()
+        client.reset()
+    await until_empty(stage)
+    client = await stage.connect()
+    await client.send(get("/alive"))
+    assert (await client.answer()).body == b"GET /alive "
+    assert stage.reports == []
+
+
 async def test_a_head_at_the_limit_is_read(nursery: trio.Nursery) -> None:
     request = get("/", "X: " + "a" * 900)
     limits = Limits(max_head=len(request) - len(b"\r\n\r\n"))
@@ -593,6 +621,36 @@ async def test_a_bug_is_answered_with_500_and_reported_and_the_server_lives(
     assert (await other.answer()).body == b"fine"
 
 
+async def test_a_bug_of_a_connection_ends_it_and_not_the_server(nursery: trio.Nursery) -> None:
+    """Outside of the app nothing is expected to raise; here the log does, once."""
+    reports: list[str] = []
+
+    def report(level: str, message: str, **_: object) -> None:
+        reports.append(f"{level}: {message}")
+        if len(reports) == 1:
+            raise OSError("the log is closed")
+
+    async def app(request: Request, reply: Reply) -> None:
+        if request.head.path == "/bug":
+            raise KeyError("bug")
+        await echo(request, reply)
+
+    server = Server(app, Limits(), report)
+    sock = bind("127.0.0.1", 0)
+    port: int = sock.getsockname()[1]
+    await nursery.start(server.serve, [(sock, None)])
+    client = await connect(nursery, port)
+    await client.send(get("/bug"))
+    assert await client.until_closed() == b""
+    client = await connect(nursery, port)
+    await client.send(get("/alive"))
+    assert (await client.answer()).body == b"GET /alive "
+    assert reports == [
+        "error: request failed: KeyError('bug')",
+        "error: connection failed: OSError('the log is closed')",
+    ]
+
+
 async def test_a_bug_inside_an_answer_breaks_it_off(nursery: trio.Nursery) -> None:
     async def app(request: Request, reply: Reply) -> None:
         await reply.start(200, [])
@@ -669,6 +727,23 @@ async def test_a_disconnect_inside_a_stream_ends_it(nursery: trio.Nursery, probe
     assert trio.current_time() - left < 0.1
     await until_empty(stage)
     assert stage.reports == []
+
+
+async def test_who_serves_sockets_itself_can_watch_too(nursery: trio.Nursery) -> None:
+    app = Waiting()
+
+    def report(level: str, message: str, **_: object) -> None:
+        pytest.fail(f"{level}: {message}")
+
+    server = Server(app, Limits(), report)
+    nursery.start_soon(server.watch)
+    ours, theirs = trio.socket.socketpair()
+    nursery.start_soon(server.serve_socket, socket.socket(fileno=ours.detach()))
+    with theirs:
+        await theirs.send(get())
+        await wait(app.began)
+    await wait(app.ended)
+    assert app.cancelled
 
 
 async def test_a_client_that_half_closes_gets_its_answer(nursery: trio.Nursery) -> None:
@@ -821,6 +896,25 @@ async def test_drain_lets_a_running_stream_end(nursery: trio.Nursery) -> None:
     go.set()
     assert (await client.answer()).body == b"last"
     assert await client.until_closed() == b""
+
+
+async def test_drain_tells_requests_that_wait_on_purpose(nursery: trio.Nursery) -> None:
+    app = Waiting()
+    drains: list[bool] = []
+
+    def on_drain() -> None:
+        drains.append(stage.server.draining)
+        app.go.set()
+
+    stage = await serve(nursery, app, on_drain=on_drain)
+    client = await stage.connect()
+    await client.send(get())
+    await wait(app.began)
+    assert drains == []
+    assert await drained(stage) < 1
+    assert drains == [True]
+    answer = await client.answer()
+    assert (answer.body, answer.headers["connection"]) == (b"done", "close")
 
 
 async def test_drain_cuts_what_does_not_end_in_time(nursery: trio.Nursery) -> None:

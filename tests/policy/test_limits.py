@@ -28,6 +28,7 @@ from tokenomics.policy.limits import (
     Denied,
     Lease,
     Want,
+    Window,
     admit,
     move,
     settle,
@@ -56,6 +57,25 @@ def denied(got: Lease | Denied | None) -> Denied:
 def most_within(times: list[float], length: float) -> int:
     """The most events that any half-open interval of `length` seconds holds."""
     return max((sum(t <= u < t + length for u in times) for t in times), default=0)
+
+
+def wanted(want: Want) -> int:
+    return DEFAULT_OUTPUT * want.choices if want.output is None else want.output
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The expected error code, "" for admission; what waiting is for; and the room for output."""
+
+    code: str
+    waits_for: str
+    room: float = 0
+
+
+def waits_for(refused: Denied) -> str:
+    if refused.retry_after is None:
+        return "nothing"
+    return "running requests" if "running" in refused.message else "the window"
 
 
 @dataclass(eq=False)
@@ -118,47 +138,59 @@ class Limits(RuleBasedStateMachine):
         held = sum(e.tokens for e in self.open if budget in e.budgets)
         return self.settled.get(budget.name, 0) + held
 
-    def verdict(self, budgets: tuple[Budget, ...], want: Want) -> tuple[str, float]:
-        """The expected error code, "" for admission; and the room for output."""
-        output = DEFAULT_OUTPUT if want.output is None else want.output
-        least = min(LEAST_OUTPUT, output)
+    def verdict(self, budgets: tuple[Budget, ...], want: Want) -> Verdict:
+        """What is settled bounds the answer; what is held has to be waited for."""
+        output = wanted(want)
+        least = min(LEAST_OUTPUT * want.choices, output)
         room = math.inf
         if self.rate.max_parallel and len(self.open) >= self.rate.max_parallel:
-            return "too_many_parallel", 0
+            return Verdict("too_many_parallel", "running requests")
         for window in self.rate.rules:
             entries = self.counted(window)
             if window.requests and len(entries) + 1 > window.requests:
-                return "rate_limit_exceeded", 0
+                return Verdict("rate_limit_exceeded", "the window")
             if window.tokens:
-                left = window.tokens - sum(e.tokens for e in entries) - want.input
+                settled = sum(e.tokens for e in entries if e not in self.open)
+                left = window.tokens - settled - want.input
                 if left < least:
-                    return "rate_limit_exceeded", 0
+                    never = want.input + least > window.tokens
+                    return Verdict("rate_limit_exceeded", "nothing" if never else "the window")
                 room = min(room, left)
         for budget in budgets:
-            left = budget.limit - self.used(budget) - want.input
+            left = budget.limit - self.settled.get(budget.name, 0) - want.input
             if left < least:
-                return "insufficient_quota", 0
+                return Verdict("insufficient_quota", "nothing")
             room = min(room, left)
-        return "", room
+        need = want.input + min(output, room)
+        full = [w for w in self.rate.rules if w.tokens and self.total(w) + need > w.tokens]
+        if full or any(self.used(budget) + need > budget.limit for budget in budgets):
+            return Verdict("rate_limit_exceeded", "running requests")
+        return Verdict("", "", room)
+
+    def total(self, window: RateRule) -> int:
+        return sum(entry.tokens for entry in self.counted(window))
 
     # What happens
 
     @rule(
         target=leases,
         chosen=st.sets(st.integers(0, 2)),
-        want=st.builds(Want, st.integers(0, 60), st.none() | st.integers(0, 60)),
+        want=st.builds(
+            Want, st.integers(0, 60), st.none() | st.integers(0, 60), st.sampled_from([1, 1, 3])
+        ),
     )
     def ask(self, chosen: set[int], want: Want) -> Any:
         budgets = tuple(self.budgets[i] for i in sorted(chosen))
-        code, room = self.verdict(budgets, want)
+        expected = self.verdict(budgets, want)
         before = self.account.dump()
         got = admit(self.account, self.rate, budgets, want, self.now)
         if isinstance(got, Denied):
-            assert got.code == code
+            assert (got.code, waits_for(got)) == (expected.code, expected.waits_for)
             assert self.account.dump()["settled"] == before["settled"]
             return multiple()
-        assert code == ""
-        output = DEFAULT_OUTPUT if want.output is None else want.output
+        assert expected.code == ""
+        output, room = wanted(want), expected.room
+        assert got.bounded
         assert got.tokens == want.input + min(output, room)
         assert got.cap == (None if output <= room else room)
         entry = Entry(self.now, got.tokens, budgets, got)
@@ -166,6 +198,8 @@ class Limits(RuleBasedStateMachine):
         self.open.append(entry)
         for budget in budgets:
             assert self.account.used(budget.name) <= budget.limit
+        for window in self.rate.rules:
+            assert not window.tokens or self.total(window) <= window.tokens
         return entry
 
     @rule(entry=consumes(leases), cost=st.integers(0, 130))
@@ -212,6 +246,19 @@ class Limits(RuleBasedStateMachine):
             assert self.account.used(budget.name) == self.used(budget)
         if not any(e.tokens for e in self.open):
             assert self.account.held == {}
+
+    @invariant()
+    def windows_agree(self) -> None:
+        """What a window counts and holds is what its requests do, to the token."""
+        for window in self.rate.rules:
+            key = f"tokens/{window.window:g}/{window.strategy}"
+            counted = self.account.windows.get(key)
+            if counted is not None:
+                counted.expire(self.now)
+                held = sum(e.tokens for e in self.counted(window) if e in self.open)
+                assert (counted.total, counted.held) == (self.total(window), held)
+                assert counted.total == sum(step[1] for step in counted.steps)
+                assert counted.held == sum(step[3] for step in counted.steps)
 
     @invariant()
     def no_interval_holds_more(self) -> None:
@@ -367,7 +414,95 @@ def test_what_does_not_fit_a_budget_is_denied_without_a_time(want: Want) -> None
 
 def test_without_budgets_and_token_windows_no_output_is_held() -> None:
     lease = admitted(admit(Account(), one_rule(requests=1), (), Want(5, None), 0.0))
-    assert (lease.tokens, lease.cap) == (5, None)
+    assert (lease.tokens, lease.cap, lease.bounded) == (5, None, False)
+
+
+@pytest.mark.parametrize(
+    ("rate", "budgets"), [(NO_RATE, BUDGET), (one_rule(tokens=1000), ())], ids=["budget", "window"]
+)
+def test_what_counts_tokens_bounds_a_request(rate: RateLimit, budgets: tuple[Budget, ...]) -> None:
+    lease = admitted(admit(Account(), rate, budgets, Want(5, 5), 0.0))
+    assert (lease.tokens, lease.cap, lease.bounded) == (10, None, True)
+
+
+# What is settled bounds the answer, what is held has to be waited for
+
+
+def with_some_held(rate: RateLimit, budgets: tuple[Budget, ...]) -> tuple[Account, Lease]:
+    """An account of 1000 tokens, 500 of them settled and 300 held by a running request."""
+    account = Account()
+    settle(account, admitted(admit(account, rate, budgets, Want(1, 1), 0.0)), 500)
+    return account, admitted(admit(account, rate, budgets, Want(100, 200), 0.0))
+
+
+@pytest.mark.parametrize(
+    ("rate", "budgets", "code", "retry_after"),
+    [
+        (NO_RATE, BUDGET, "insufficient_quota", None),
+        (one_rule(tokens=1000), (), "rate_limit_exceeded", 9.0),
+    ],
+    ids=["budget", "window"],
+)
+def test_what_running_requests_hold_neither_lowers_the_cap_nor_counts_as_spent(
+    rate: RateLimit, budgets: tuple[Budget, ...], code: str, retry_after: float | None
+) -> None:
+    account, running = with_some_held(rate, budgets)
+    for want in (Want(100, None), Want(100, 101), Want(201, 0), Want(484, None)):
+        held = denied(admit(account, rate, budgets, want, 1.0))
+        assert (held.code, held.retry_after) == ("rate_limit_exceeded", 1.0)
+        assert (held.limit, held.used, held.input) == (1000, 800, want.input)
+        assert "running requests" in held.message
+    for want in (Want(485, None), Want(501, 0)):  # does not fit beside what is settled
+        spent = denied(admit(account, rate, budgets, want, 1.0))
+        assert (spent.code, spent.retry_after) == (code, retry_after)
+    fits = admitted(admit(account, rate, budgets, Want(100, 100), 1.0))
+    assert fits.cap is None
+    for lease in (running, fits):
+        settle(account, lease, 0)
+    assert admitted(admit(account, rate, budgets, Want(100, None), 1.0)).cap == 400
+
+
+@pytest.mark.parametrize("want", [Want(101, 0), Want(90, None), Want(1, None, 7)], ids=str)
+def test_what_is_larger_than_a_whole_window_is_told_that_waiting_does_not_help(want: Want) -> None:
+    got = denied(admit(Account(), one_rule(tokens=100), (), want, 0.0))
+    assert (got.code, got.retry_after) == ("rate_limit_exceeded", None)
+    assert "larger than the whole window" in got.message
+
+
+@pytest.mark.parametrize(
+    ("want", "held"),
+    [
+        (Want(10, None, 3), 10 + 3 * DEFAULT_OUTPUT),
+        (Want(10, 90, 3), 100),
+        (Want(10, None), 10 + DEFAULT_OUTPUT),
+    ],
+    ids=str,
+)
+def test_who_names_no_cap_is_held_one_for_each_choice(want: Want, held: int) -> None:
+    budgets = (Budget("total", 10**6),)
+    assert admitted(admit(Account(), NO_RATE, budgets, want, 0.0)).tokens == held
+
+
+def test_each_choice_needs_the_least_output() -> None:
+    budgets = (Budget("total", 100 + 3 * LEAST_OUTPUT),)
+    assert admitted(admit(Account(), NO_RATE, budgets, Want(100, None, 3), 0.0)).cap == 48
+    refused = denied(admit(Account(), NO_RATE, budgets, Want(101, None, 3), 0.0))
+    assert refused.code == "insufficient_quota"
+    assert admitted(admit(Account(), NO_RATE, budgets, Want(101, 3, 3), 0.0)).cap is None
+
+
+def test_a_windows_steps_tell_what_is_held_and_a_journal_keeps_the_rest() -> None:
+    window = Window(10.0, fixed=False)
+    ticket = window.add(30, 1.0, held=30)
+    assert window.add(5, 1.001) is ticket
+    assert ticket == [1.001, 35, 1.0, 30]
+    account = Account(windows={"w": window})
+    assert account.dump()["windows"] == {"w": [10.0, False, [[1.001, 35, 1.0]]]}
+    window.settle(ticket, 30, 7)
+    assert (ticket, window.total, window.held) == ([1.001, 12, 1.0, 0], 12, 0)
+    window.expire(20.0)
+    window.settle(ticket, 30, 7)
+    assert (window.total, window.held) == (0, 0)
 
 
 def test_one_budget_without_room_takes_nothing_of_the_others() -> None:
@@ -422,5 +557,6 @@ def test_after_a_restart_windows_keep_what_was_reserved() -> None:
     admitted(admit(account, rate, BUDGET, Want(40, 60), 0.0))
     restarted = Account.load(json.loads(json.dumps(account.dump())))
     assert restarted.held == {}
-    assert denied(admit(restarted, rate, BUDGET, Want(1, 0), 9.0)).used == 100
+    refused = denied(admit(restarted, rate, BUDGET, Want(1, 0), 9.0))
+    assert (refused.used, waits_for(refused)) == (100, "the window")
     admitted(admit(restarted, rate, BUDGET, Want(1, 0), 10.0))

@@ -190,7 +190,6 @@ OWN = "https://own.example/base"
         ({"default_provider": "groq", "upstream_url": OWN}, OWN),
         ({"base_key_env": "K"}, SITE.upstream_url),
         ({"base_key_env": "K", "upstream_url": OWN}, OWN),
-        ({"providers": {"unheard-of": [{}]}}, SITE.upstream_url),
         ({"providers": {"unheard-of": [{"upstream_url": OWN}]}}, OWN),
     ],
     ids=[
@@ -201,12 +200,29 @@ OWN = "https://own.example/base"
         "policy-over-default",
         "server",
         "policy-over-server",
-        "unknown",
         "unknown-own",
     ],
 )
 def test_policy_over_provider_over_server(policy: dict[str, Any], url: str) -> None:
     assert target("m", **policy).provider.upstream_url == url
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"providers": {"unheard-of": [{}]}},
+        {"default_provider": "unheard-of"},
+        {"base_key_env": "K", "default_provider": "unheard-of"},
+    ],
+    ids=["entry", "default", "default-with-key"],
+)
+def test_an_unknown_provider_without_a_url_is_refused_not_replaced(policy: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as caught:
+        target("m", **policy)
+    assert caught.value.code == "policy_unsupported"
+    assert "'unheard-of'" in caught.value.message
+    assert caught.value.message.endswith("one of: openai, groq, azure")
+    assert target("m", **policy, upstream_url=OWN).provider.upstream_url == OWN
 
 
 def test_an_own_url_keeps_everything_else_of_the_provider() -> None:
@@ -241,8 +257,16 @@ def test_fallbacks_are_resolved_in_full_and_what_may_not_be_is_named() -> None:
     assert [(t.model, t.provider, t.key_env, len(t.budgets)) for t in got.targets] == [
         ("gpt-4o", OPENAI, "OPENAI_API_KEY", 1),
         ("llama-3", GROQ, "OTHER", 0),
+        ("gpt-4o", OPENAI, "OPENAI_API_KEY", 1),
+        ("llama-3", GROQ, "OTHER", 0),
     ]
     assert got.skipped == ("forbidden", "none")
+
+
+def test_a_fallback_may_be_the_model_itself() -> None:
+    got = route("gpt-4o", base_key_env="K", retry={"fallbacks": ["gpt-4o"]})
+    assert [t.model for t in got.targets] == ["gpt-4o", "gpt-4o"]
+    assert got.skipped == ()
 
 
 def test_a_fallback_does_not_help_a_model_that_is_not_allowed() -> None:

@@ -71,6 +71,27 @@ def test_scope_says_which_direction(scope: str, input_: bool, output: bool) -> N
     assert bool(inspect(["x"], rules, "output").findings) == output
 
 
+@pytest.mark.parametrize("action", [a for a in ACTIONS if a != "mask"])
+@pytest.mark.parametrize(("source", "text"), [("x*", "abc"), ("^$", ""), (r"\b", "a"), ("$", "a")])
+def test_an_empty_match_is_one_as_in_go(source: str, text: str, action: str) -> None:
+    found = regex(source, action)
+    assert list(found.matches(text)) == ["regex"]
+    assert [f.what for f in inspected(text, found).findings] == [("regex",)]
+
+
+def test_an_empty_match_masks_nothing() -> None:
+    text = "abc"
+    got = inspected(text, regex("x*"))
+    assert got.findings == ()
+    assert got.masked[0] is text
+
+
+def test_what_matches_often_is_named_once() -> None:
+    assert list(regex("a").matches("aaa")) == ["regex"]
+    kinds = list(pii("email", "ssn", "phone").matches("a@b.co c@d.co 123-45-6789"))
+    assert kinds[:2] == ["email", "ssn"]
+
+
 # Messages
 
 

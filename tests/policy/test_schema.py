@@ -88,9 +88,7 @@ def test_every_global_field_is_read() -> None:
 
 
 def test_entries_keep_the_written_order_over_all_providers() -> None:
-    policy = parse(
-        providers={"z": [{"model": "1", "timeout": 5}, {"model_regex": "2"}], "a": [{"models": []}]}
-    )
+    policy = parse(providers={"z": [{"model": "1", "timeout": 5}, {"model_regex": "2"}], "a": [{}]})
     assert [(e.provider, e.models, e.timeout) for e in policy.entries] == [
         ("z", ModelSet(exact="1"), 5.0),
         ("z", ModelSet(regex="2"), 0.0),
@@ -170,7 +168,26 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
         ["$.allow_ips: unknown key", "$.not_before: unknown key"],
     ),
     "text": ({"base_key_env": 5}, ["$.base_key_env: must be text, not a number"]),
-    "url": ({"upstream_url": "ftp://x"}, ["$.upstream_url: must be an http(s) URL"]),
+    "url": (
+        {"upstream_url": "ftp://x"},
+        ["$.upstream_url: 'ftp://x' is not an http(s) URL such as https://host:8443"],
+    ),
+    "url-port": (
+        {"providers": {"openai": [{"upstream_url": "http://x:99999"}]}},
+        [
+            "$.providers.openai[0].upstream_url: 'http://x:99999' is not an http(s) URL:"
+            " Port out of range 0-65535"
+        ],
+    ),
+    "url-path": (
+        {"upstream_url": "http://x/a b"},
+        ["$.upstream_url: 'http://x/a b': write spaces and other alphabets as %XX"],
+    ),
+    "models-empty": ({"models": []}, ["$.models: must name at least one model, or be left out"]),
+    "models-empty-entry": (
+        {"providers": {"openai": [{"models": []}]}},
+        ["$.providers.openai[0].models: must name at least one model, or be left out"],
+    ),
     "count-text": ({"max_tokens": "5"}, ["$.max_tokens: must be a whole number, not text"]),
     "count-boolean": (
         {"max_tokens": True},

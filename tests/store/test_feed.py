@@ -18,6 +18,7 @@ from tokenomics.store.feed import (
     Change,
     Feed,
     changes_since,
+    follows,
     parse_feed,
     parse_list,
     source_of,
@@ -34,18 +35,23 @@ def database(tmp_path: Path) -> Database:
     return Database(place(tmp_path), pytest.fail)
 
 
-def answer(database: Database, source: str, since: int) -> Feed:
-    """What a follower reads: over JSON, as on the wire."""
-    body = strictjson.dumps(changes_since(database, source, since))
+def answer(database: Database, source: str, since: int, tip: str | None = None) -> Feed:
+    """What a follower reads: over JSON, as on the wire. Without `tip`, it has the database's."""
+    if tip is None:
+        tip = database.table.tip(min(since, database.table.revision))
+    body = strictjson.dumps(changes_since(database, source, since, tip))
     assert len(body) < MAX_FEED_BYTES
-    return parse_feed(body)
+    feed = parse_feed(body)
+    assert feed.tip == database.table.tip(feed.revision)
+    assert feed.reset != follows(database, source, since, tip)
+    return feed
 
 
 class Follower:
     """Asks until it has all, as a replica does."""
 
     def __init__(self) -> None:
-        self.source, self.revision = "", 0
+        self.source, self.revision, self.tip = "", 0, ""
         self.policies: dict[str, str] = {}
         self.answers: list[Feed] = []
 
@@ -53,7 +59,7 @@ class Follower:
         self.answers = []
         more = True
         while more:
-            feed = answer(database, self.source, self.revision)
+            feed = answer(database, self.source, self.revision, self.tip)
             self.answers.append(feed)
             if feed.reset:
                 self.policies = {}
@@ -61,7 +67,8 @@ class Follower:
                 self.policies.pop(change.hash, None)
                 if change.policy is not None:
                     self.policies[change.hash] = change.policy
-            self.source, self.revision, more = feed.source, feed.revision, feed.more
+            self.source, self.revision, self.tip = feed.source, feed.revision, feed.tip
+            more = feed.more
         return self.answers
 
 
@@ -78,6 +85,7 @@ def test_a_token_arrives_as_it_was_set(database: Database) -> None:
             Change(HASH, '{"a":"ü"}', EPOCH, EPOCH + 60, "one"),
             Change(hash_of(2), "{}", EPOCH, None, ""),  # times are to the second on the wire
         ),
+        tip=database.table.tip(2),
     )
 
 
@@ -141,6 +149,58 @@ def test_replacing_the_database_resets_followers(database: Database) -> None:
     (feed,) = follower.follow(database)
     assert feed.reset
     assert set(follower.policies) == {hash_of(7)}
+
+
+@pytest.mark.parametrize("tip", ["", "0x0.0p+0", "no number", "{1}", "{3}"])
+def test_a_follower_whose_tip_names_another_record_begins_anew(
+    database: Database, tip: str
+) -> None:
+    for number in (1, 2, 3):
+        put(database, number)
+    tips = [database.table.tip(n) for n in range(4)]
+    feed = answer(database, source_of(database), 2, tip.format(*tips))
+    assert (feed.reset, len(feed.changes)) == (True, 3)
+    feed = answer(database, source_of(database), 2, tips[2])
+    assert (feed.reset, len(feed.changes)) == (False, 1)
+
+
+@pytest.mark.parametrize("more", [0, 2], ids=["as-long", "longer"])
+def test_a_backup_that_was_restored_and_written_again_resets_its_followers(
+    database: Database, tmp_path: Path, more: int
+) -> None:
+    """Same source, same revision, another history: tokens 3 and 4 must not stay valid."""
+    follower, file = Follower(), place(tmp_path).path
+    put(database, 1)
+    put(database, 2)
+    backup = file.read_bytes()
+    put(database, 3)
+    put(database, 4)
+    follower.follow(database)
+    file.write_bytes(backup)
+    restored = Database(place(tmp_path), pytest.fail)
+    for number in range(5, 7 + more):
+        put(restored, number)
+    assert restored.table.revision == follower.revision + more
+    assert follower.source == source_of(restored)
+    (feed,) = follower.follow(restored)
+    assert feed.reset
+    assert set(follower.policies) == {hash_of(n) for n in (1, 2, *range(5, 7 + more))}
+    (feed,) = follower.follow(restored)
+    assert (feed.reset, feed.changes) == (False, ())
+
+
+def test_a_backup_that_was_restored_and_not_written_again_resets_its_followers(
+    database: Database, tmp_path: Path
+) -> None:
+    follower, file = Follower(), place(tmp_path).path
+    put(database, 1)
+    backup = file.read_bytes()
+    put(database, 2)
+    follower.follow(database)
+    file.write_bytes(backup)
+    (feed,) = follower.follow(Database(place(tmp_path), pytest.fail))
+    assert feed.reset
+    assert set(follower.policies) == {HASH}
 
 
 def test_a_file_that_cannot_be_read_resets_nobody(database: Database, tmp_path: Path) -> None:
@@ -215,7 +275,7 @@ def test_large_policies_make_more_pages(database: Database) -> None:
 
 
 def feed_of(**fields: object) -> dict[str, Any]:
-    good = {"source": "s.1", "revision": 1, "reset": False, "more": False, "changes": []}
+    good = {"source": "s.1", "revision": 1, "reset": False, "more": False, "changes": [], "tip": ""}
     return {**good, **fields}
 
 
@@ -265,6 +325,8 @@ BAD_CHANGES: list[Any] = [
         feed_of(revision=1.5),
         feed_of(reset="false"),
         feed_of(more=0),
+        feed_of(tip=None),
+        feed_of(tip=1.5),
         feed_of(changes=None),
         feed_of(changes={}),
         feed_of(changes={"op": "put"}),

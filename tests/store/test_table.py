@@ -124,3 +124,20 @@ def test_who_knows_a_revision_learns_all_the_rest(
 
 def test_an_empty_table() -> None:
     assert (Table().revision, Table().since(0), Table().mark) == (0, [], {})
+    assert (Table().times, Table().tip(0)) == ([], "")
+
+
+def test_every_records_time_names_it_marks_and_deletes_too() -> None:
+    times = [1000.5, 7.0, 1000.5000001, 2000]  # a clock may step back; JSON may write 2000.0 so
+    records = [
+        Record(n, time, record.op, record.hash, record.fields)
+        for n, (time, record) in enumerate(
+            zip(times, history((CREATE, A), (UPDATE, A), (DELETE, A), (MARK, "")), strict=True), 1
+        )
+    ]
+    table = fold_all(records)
+    assert table.times == times
+    assert table.tip(0) == ""
+    assert len({table.tip(n) for n in range(5)}) == 5
+    again = fold_all(Record.of(record.row()) for record in records)
+    assert [again.tip(n) for n in range(5)] == [table.tip(n) for n in range(5)]

@@ -43,7 +43,7 @@ def parse_origin(url: str, *, insecure: bool = False, ca_file: str = "") -> Orig
         host = (parts.hostname or "").encode("idna").decode()
     except ValueError as e:  # also UnicodeError: a host name that cannot be one
         raise ValueError(f"{url!r} is not an http(s) URL: {e}") from None
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not _PRINTABLE.fullmatch(host):
         raise ValueError(f"{url!r} is not an http(s) URL such as https://host:8443")
     rest = parts.path + parts.query
     if rest and not _PRINTABLE.fullmatch(rest):
