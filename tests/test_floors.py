@@ -66,18 +66,18 @@ PURE = 1  # the highest pure floor
 PURE_IMPORTS = frozenset(
     """__future__ base64 binascii collections contextlib dataclasses datetime difflib functools
     h11 hashlib hmac http ipaddress itertools json math msgpack pathlib re re2 struct types typing
-    unicodedata urllib.parse uuid zlib""".split()  # noqa: SIM905  a list of 25 lines says no more
+    unicodedata urllib.parse uuid zlib""".split()
 )
 # `pathlib.Path` is a value type to settings, and IO to everybody else.
 PATHS = ("config.settings", "config.build")
 # What those modules hold that is not pure.
 IMPURE_CALLS = frozenset(
     """breakpoint exec eval input open print datetime.now datetime.utcnow datetime.today
-    date.today uuid.uuid1 uuid.uuid4 Path.cwd Path.home""".split()  # noqa: SIM905  as above
+    date.today uuid.uuid1 uuid.uuid4 Path.cwd Path.home""".split()
 )
 IMPURE_METHODS = frozenset(
     """absolute chmod exists expanduser glob is_dir is_file iterdir mkdir open read_bytes read_text
-    resolve rglob stat touch unlink write_bytes write_text""".split()  # noqa: SIM905  as above
+    resolve rglob stat touch unlink write_bytes write_text""".split()
 )
 
 # Each foreign library behind few doors.
