@@ -19,7 +19,7 @@ from tokenomics.net.wire import SocketWire, TLSWire, Wire
 
 # How often running requests are looked at for a client that hung up. A close is seen by one look
 # and proven by the next; both must fit in the 100 ms after which its upstream call must be gone.
-WATCH_SECONDS = 0.04
+WATCH_SECONDS = 0.025
 # Accepting failed for want of file descriptors or memory: let some connections end first.
 ACCEPT_PAUSE_SECONDS = 0.1
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
