@@ -6,6 +6,7 @@ An expiry is a duration that may also hold calendar years ("1y6d"), an RFC 3339 
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime
 
@@ -91,7 +92,13 @@ def rfc3339(epoch: float) -> str:
 
 def rfc3339_micros(epoch: float) -> str:
     """The same with microseconds, for events and logs."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    seconds, micros = divmod(round(epoch * 1_000_000), 1_000_000)
+    return f"{_second(seconds)}.{micros:06d}Z"
+
+
+@functools.lru_cache(maxsize=64)  # a log has thousands of lines a second
+def _second(epoch: int) -> str:
+    return rfc3339(epoch)[:-1]
 
 
 def parse_size(text: str) -> int:

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -157,7 +158,8 @@ async def _perform(context: Context, stage: Stage, log: Log, once: bool) -> int:
             sys.stdout.flush()
         if not once:
             _show_what_to_paste(context, stage, tokens)
-            await trio.sleep_forever()
+            with trio.open_signal_receiver(signal.SIGTERM) as signals:
+                await anext(aiter(signals))  # Ctrl-C ends it too; both remove the folder
         nursery.cancel_scope.cancel()
     return 0
 

@@ -86,7 +86,11 @@ class Relay:
 
     async def _collect(self, call: Call, parts: list[bytes]) -> None:
         """Read a whole body into `parts`. Raises Broken, or Refusal for a silence."""
-        size = 0
+        data, ended = call.receive_nowait()  # a short answer comes with its head
+        parts.append(data)
+        size = len(data)
+        if ended:
+            return
         with trio.CancelScope() as scope:
             while True:
                 scope.deadline = trio.current_time() + self.timeout

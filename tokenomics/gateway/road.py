@@ -193,4 +193,6 @@ async def refuse(reply: Reply, refusal: Refusal, request_id: str) -> None:
 
 def _text(value: bytes) -> str:
     text = value.decode("latin-1")[:128]
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)

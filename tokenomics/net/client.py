@@ -115,6 +115,18 @@ class Call:
             self._began = True
             self._buffer += data
 
+    def receive_nowait(self) -> tuple[bytes, bool]:
+        """What of the body is here already, and whether that was its end. Raises Broken."""
+        reader = self._decoder
+        assert reader is not None, "read_head comes first"
+        if reader.done or not self._buffer:
+            return b"", reader.done
+        try:
+            data, self._buffer = reader.feed(self._buffer)
+        except BadBody as e:
+            raise Broken(str(e), began=True) from e
+        return data, reader.done
+
     async def receive(self) -> bytes:
         """Some bytes of the body, b"" at its end. Raises Broken if it ends early."""
         reader = self._decoder

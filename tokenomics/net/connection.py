@@ -225,13 +225,14 @@ class Connection:
         self.scope.deadline = trio.current_time() + limits.keep_alive
         started = False
         while True:
-            self._buffer = self._buffer.lstrip(b"\r\n") if not started else self._buffer
-            if self._buffer and not started:
-                started = True
-                self.scope.deadline = trio.current_time() + limits.head_timeout
+            if not started:
+                self._buffer = self._buffer.lstrip(b"\r\n")
             end = self._buffer.find(b"\r\n\r\n")
             if end >= 0 or len(self._buffer) > limits.max_head:
                 break
+            if self._buffer and not started:  # from the first byte, whatever comes after it
+                started = True
+                self.scope.deadline = trio.current_time() + limits.head_timeout
             data = await self._wire.receive()
             if not data:
                 return None
