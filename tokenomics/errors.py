@@ -28,7 +28,6 @@ CASES: dict[str, tuple[int, str]] = {
     "upstream_unreachable": (502, "api_error"),
     "upstream_invalid": (502, "api_error"),
     "upstream_timeout": (504, "api_error"),
-    "draining": (503, "api_error"),
     "policy_unsupported": (503, "api_error"),
 }
 
