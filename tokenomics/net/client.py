@@ -1,6 +1,6 @@
 """The HTTP/1.1 client of the product: to providers, webhook targets and the central server.
 
-`Client.open` gives a `Call` that owns one connection until it is closed. Deadlines belong to the
+`Client.call` gives a `Call` that owns one connection until it is left. Deadlines belong to the
 caller's cancel scope. A request goes out a second time, on a fresh connection, only if a kept
 connection broke before one byte of an answer came.
 """
