@@ -170,7 +170,7 @@ async def _tour(context: Context, stage: Stage) -> dict[str, str]:
     ask = _Asker(client, stage)
     try:
         database = Database(stage.place, context.note)
-        tokens = {role: _create(database, stage, role) for role in ROLES}
+        tokens = {role: _create(database, stage, role, role) for role in ROLES}
         for role, token in tokens.items():
             context.print(f"token  {role:14} {token}")
         seconds = await ask.until(tokens["ci-pipeline"], "gpt-4o-mini", 200)
@@ -194,16 +194,16 @@ async def _tour(context: Context, stage: Stage) -> dict[str, str]:
     return tokens
 
 
-def _create(database: Database, stage: Stage, role: str) -> str:
+def _create(database: Database, stage: Stage, role: str, name: str = "") -> str:
     """A token for an example role, its memory in the demo's folder."""
     text = resources.files("tokenomics").joinpath("data", "roles", f"{role}.json").read_text()
     policy = json.loads(text)
     if "memory" in policy:
-        name = Path(policy["memory"]["file_path"]).name
-        policy["memory"]["file_path"] = str(stage.folder / "memory" / name)
+        last = Path(policy["memory"]["file_path"]).name
+        policy["memory"]["file_path"] = str(stage.folder / "memory" / last)
     token = make_token(uuid.uuid4())
     with database.writing() as writer:
-        writer.put(hash_token(stage.hash_key, token), json.dumps(policy), time.time(), None, "")
+        writer.put(hash_token(stage.hash_key, token), json.dumps(policy), time.time(), None, name)
     return token
 
 
