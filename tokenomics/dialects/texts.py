@@ -67,16 +67,20 @@ def walk(node: Any, path: Path, words: Words) -> Iterator[Text]:
     elif words.numbers and isinstance(node, int | float) and not isinstance(node, bool):
         yield Text(path, str(node))
     elif isinstance(node, dict):
-        for key, value in node.items():
-            if key not in words.known:
-                yield Text((*path, Key(key)), key)
-            if key == "arguments" and isinstance(value, str):
-                yield from _arguments(value, (*path, key))
-            elif key not in words.skip or not isinstance(value, str):
-                yield from walk(value, (*path, key), words)
+        yield from _object(node, path, words)
     elif isinstance(node, list):
         for i, value in enumerate(node):
             yield from walk(value, (*path, i), words)
+
+
+def _object(node: dict[str, Any], path: Path, words: Words) -> Iterator[Text]:
+    for key, value in node.items():
+        if key not in words.known:
+            yield Text((*path, Key(key)), key)
+        if key == "arguments" and isinstance(value, str):
+            yield from _arguments(value, (*path, key))
+        elif key not in words.skip or not isinstance(value, str):
+            yield from walk(value, (*path, key), words)
 
 
 def _arguments(value: str, path: Path) -> Iterator[Text]:
