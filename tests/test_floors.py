@@ -31,11 +31,13 @@ FLOORS = {
     # What decides.
     "config": 1,
     "dialects": 1,
+    "net.coding": 1,
     "net.framing": 1,
     "net.heads": 1,
     "net.message": 1,
     "net.origin": 0,
     "net.pool": 1,
+    "net.proxies": 1,
     "outcome": 1,
     "policy": 1,
     "store.frames": 1,

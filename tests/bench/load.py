@@ -2,100 +2,68 @@
 
 from __future__ import annotations
 
-import json
 import re
 import select
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cases import Case
+
 PATIENCE = 10.0  # seconds without a byte after which a measurement fails
-SEND_BUFFER = 256 << 10  # bytes: a whole request fits, so that sending never waits
+SEND_BUFFER = 256 << 10  # bytes: most requests fit, so that sending them never waits
 RECEIVE_BYTES = 256 << 10
 _LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]+)", re.IGNORECASE)
 _STAMP = re.compile(rb'"content":"([0-9]+)"')
-# What the openai package for Python sends.
-_HEAD = """POST /v1/chat/completions HTTP/1.1\r
-Host: 127.0.0.1:{port}\r
-Accept-Encoding: gzip, deflate\r
-Connection: keep-alive\r
-Accept: application/json\r
-Content-Type: application/json\r
-User-Agent: OpenAI/Python 1.59.3\r
-X-Stainless-Lang: python\r
-X-Stainless-Package-Version: 1.59.3\r
-X-Stainless-OS: Linux\r
-X-Stainless-Arch: x64\r
-X-Stainless-Runtime: CPython\r
-X-Stainless-Runtime-Version: 3.11.7\r
-Authorization: Bearer {token}\r
-X-Stainless-Async: false\r
-x-stainless-retry-count: 0\r
-Content-Length: {length}\r
-\r
-"""
-_PROSE = 'Rivers carry more than water;\n\tthey carry the "memory" of every hill they\'ve passed. '
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A request to measure. With `stamped` the latency is that of each event of the answer, else
-    of the whole answer; `paced` answers take their time, so that requests/s say nothing."""
-
-    name: str
-    body: bytes
-    stamped: bool = False
-    paced: bool = False
-
-
-def _body(model: str, *, stream: bool = False, turns: int = 0) -> bytes:
-    messages = [{"role": "system", "content": "You are a helpful assistant."}]
-    for i in range(turns):
-        messages.append({"role": ("user", "assistant")[i % 2], "content": _PROSE * 55})
-    messages.append({"role": "user", "content": "What does the fox jump over?"})
-    body: dict[str, object] = {"model": model, "messages": messages}
-    return json.dumps(body | ({"stream": True} if stream else {})).encode()
-
-
-CASES = {
-    case.name: case
-    for case in (
-        Case("small", _body("bench-whole")),
-        Case("100KB", _body("bench-whole", turns=20)),
-        Case("stream", _body("bench-burst", stream=True)),
-        Case("drip", _body("bench-drip", stream=True), stamped=True, paced=True),
-    )
-}
 
 
 class BadAnswer(Exception):
     """An answer that is not 200, or not whole: what was measured is not what was meant."""
 
 
-def request(case: Case, port: int, token: str) -> bytes:
-    """The bytes of one request."""
-    return _HEAD.format(port=port, token=token, length=len(case.body)).encode() + case.body
+def _unverified() -> ssl.SSLContext:
+    """Whom the client trusts is not what is measured; a connection has a full handshake."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+_TLS = _unverified()
 
 
 class Connection:
-    """One kept connection; use as a context manager."""
+    """One connection, kept unless `reopen` is called; use as a context manager."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.socket()
-        self.sock.settimeout(PATIENCE)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.connect(("127.0.0.1", port))
+    def __init__(self, port: int, *, tls: bool = False) -> None:
+        self._port = port
+        self._tls = tls
         self.last = b""  # what came last
         self._left = -1  # bytes to come of a body with a length
         self._in_body = False
+        self.sock = self._open()
+
+    def _open(self) -> socket.socket:
+        sock = socket.socket()
+        sock.settimeout(PATIENCE)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect(("127.0.0.1", self._port))
+        return _TLS.wrap_socket(sock) if self._tls else sock
 
     def __enter__(self) -> Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.sock.close()
+
+    def reopen(self) -> None:
+        """Close, and connect anew."""
+        self.sock.close()
+        self.sock = self._open()
 
     def ask(self, data: bytes) -> None:
         """Send a request."""
@@ -104,7 +72,7 @@ class Connection:
 
     def receive(self) -> bool:
         """Read once; whether the answer is whole. Raises BadAnswer."""
-        data = self.sock.recv(RECEIVE_BYTES)
+        data = self.sock.recv(RECEIVE_BYTES)  # of TLS a record, which is never cut
         if not data:
             raise BadAnswer(f"closed inside an answer, after {self.last[-200:]!r}")
         if not self._in_body:
@@ -139,12 +107,15 @@ class Bound:
 
 
 def latencies(connection: Connection, case: Case, data: bytes, bound: Bound) -> list[float]:
-    """One request after the other: microseconds of each answer, or of each event."""
+    """One request after the other: microseconds of each answer, or of each event. A connection that
+    has to be made for it counts as part of it."""
     out: list[float] = []
     until = time.monotonic() + bound.seconds
     done = 0
-    while done < bound.requests and time.monotonic() < until:
+    while done < case.most(bound.requests) and time.monotonic() < until:
         begun = time.monotonic_ns()
+        if case.fresh:
+            connection.reopen()
         connection.ask(data)
         whole = False
         while not whole:
@@ -158,7 +129,9 @@ def latencies(connection: Connection, case: Case, data: bytes, bound: Bound) -> 
     return out
 
 
-def saturate(connections: Sequence[Connection], data: bytes, bound: Bound) -> tuple[int, float]:
+def saturate(
+    connections: Sequence[Connection], case: Case, data: bytes, bound: Bound
+) -> tuple[int, float]:
     """All connections at once, each asking again when it is answered: (requests, seconds)."""
     poll = select.epoll()
     by_fd = {c.sock.fileno(): c for c in connections}
@@ -166,6 +139,7 @@ def saturate(connections: Sequence[Connection], data: bytes, bound: Bound) -> tu
         poll.register(fd, select.EPOLLIN)
     begun = time.monotonic()
     until = begun + bound.seconds
+    most = case.most(bound.requests)
     for connection in connections:
         connection.ask(data)
     asked, done = len(connections), 0
@@ -177,7 +151,19 @@ def saturate(connections: Sequence[Connection], data: bytes, bound: Bound) -> tu
             for fd, _ in ready:
                 if by_fd[fd].receive():
                     done += 1
-                    if asked < bound.requests and time.monotonic() < until:
-                        by_fd[fd].ask(data)
+                    if asked < most and time.monotonic() < until:
+                        _again(by_fd, fd, poll, case, data)
                         asked += 1
     return done, time.monotonic() - begun
+
+
+def _again(
+    by_fd: dict[int, Connection], fd: int, poll: select.epoll, case: Case, data: bytes
+) -> None:
+    connection = by_fd[fd]
+    if case.fresh:
+        del by_fd[fd]
+        connection.reopen()  # closing has taken the old one out of the poll
+        by_fd[connection.sock.fileno()] = connection
+        poll.register(connection.sock.fileno(), select.EPOLLIN)
+    connection.ask(data)

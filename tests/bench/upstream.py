@@ -2,7 +2,8 @@
 
 It prints its port and serves until it is ended. The model that is asked for picks the answer:
 `bench-whole` a short one, `bench-burst` a stream in bursts, `bench-drip` a stream event by event,
-each event with the time at which it was sent. A client waits for its answer before it asks again.
+each event with the time at which it was sent, `bench-slow` a stream without end, an event a second.
+A client waits for its answer before it asks again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import re
 import time
 
 BURST_EVENTS, BURSTS = 20, 10
 DRIP_EVENTS, DRIP_SECONDS = 50, 0.001
+SLOW_SECONDS = 1.0
+STAMP_DIGITS = 20  # of a time in nanoseconds
 MODEL_WITHIN = 200  # bytes of a body in which its model stands
 
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]+)")
@@ -54,6 +58,8 @@ def _whole() -> bytes:
 WHOLE = _whole()
 STREAM_HEAD = _HEAD % (b"text/event-stream; charset=utf-8", b"transfer-encoding: chunked")
 BURST = b"".join(_delta(f" word{i}") for i in range(BURST_EVENTS))
+SLOW_EVENT = _delta(" word")
+BEFORE_STAMP, AFTER_STAMP = _delta("0" * STAMP_DIGITS).split(b"0" * STAMP_DIGITS)
 STREAM_END = (
     _event([{"index": 0, "delta": {}, "finish_reason": "stop"}])
     + _event([], usage=_USAGE)
@@ -97,6 +103,9 @@ class Provider(asyncio.Protocol):
         elif b"bench-drip" in beginning:
             self._transport.write(STREAM_HEAD)
             self._drip(DRIP_EVENTS)
+        elif b"bench-slow" in beginning:
+            self._transport.write(STREAM_HEAD)
+            self._loop.call_later(SLOW_SECONDS * random.random(), self._tick)
         else:
             self._transport.write(WHOLE)
 
@@ -106,14 +115,23 @@ class Provider(asyncio.Protocol):
             self._loop.call_soon(self._burst, left - 1)
 
     def _drip(self, left: int) -> None:
-        self._transport.write(_delta(str(time.monotonic_ns())) if left else STREAM_END)
+        self._transport.write(_stamped() if left else STREAM_END)
         if left:
             self._loop.call_later(DRIP_SECONDS, self._drip, left - 1)
+
+    def _tick(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(SLOW_EVENT)
+            self._loop.call_later(SLOW_SECONDS, self._tick)
+
+
+def _stamped() -> bytes:
+    return b"%b%0*d%b" % (BEFORE_STAMP, STAMP_DIGITS, time.monotonic_ns(), AFTER_STAMP)
 
 
 async def main() -> None:
     """Serve for ever."""
-    server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", 0, backlog=256)
+    server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     gc.disable()  # a collection here would show as the proxy's latency
     await server.serve_forever()

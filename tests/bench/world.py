@@ -17,16 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from load import CASES
+from cases import MODELS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 START_SECONDS = 30.0  # the one file unpacks itself on its first start
 END_SECONDS = 10.0
+CPUCLOCK_SCHED = 2
+MAX_CONNECTIONS = 50_000  # more than any crowd: what is measured is what they cost
 # Every limit is checked, and none is ever reached.
 POLICY = {
     "default_provider": "openai",
-    "models": sorted({json.loads(case.body)["model"] for case in CASES.values()}),
+    "models": list(MODELS),
     "max_tokens": 10**14,
     "rate_limit": {"rules": [{"requests": 10**12, "window": "1m"}]},
 }
@@ -37,12 +39,25 @@ class Trouble(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy that takes requests."""
+class Target:
+    """Something that takes requests. `tls_port` is None where TLS is not spoken; `pid` is that of
+    the process whose CPU counts, None where none does."""
 
-    pid: int
     port: int
-    token: str
+    tls_port: int | None = None
+    token: str = ""
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a proxy is run: its cores; the one file instead of the source tree; where cProfile
+    writes when it ends; how many workers, None for what is the default."""
+
+    core: set[int]
+    pyz: Path | None = None
+    profile: Path | None = None
+    workers: int | None = None
 
 
 def cores() -> tuple[set[int], set[int]]:
@@ -51,24 +66,29 @@ def cores() -> tuple[set[int], set[int]]:
     return ({free[0]}, {free[1]}) if len(free) > 1 else (set(free), set(free))
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all below it, also those that ended.
+def clocks(pid: int) -> tuple[float, float]:
+    """(seconds that a process and all below it ran, seconds that their main threads were ready to
+    and did not, because others had the core). A process that has ended no longer counts.
 
-    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: fields 14 to 17, in ticks.
+    The first is clock_getcpuclockid(3), which Python has for threads only: ~pid << 3 | 2 is what
+    glibc makes. In nanoseconds where /proc/PID/stat has ticks, ended threads included. The second:
+    https://docs.kernel.org/scheduler/sched-stats.html
     """
-    ticks = 0
+    ran = queued = 0.0
     for one in family(pid):
-        stat = _stat(one)
-        ticks += sum(int(field) for field in stat[11:15])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        with contextlib.suppress(OSError):
+            ran += time.clock_gettime(~one << 3 | CPUCLOCK_SCHED)
+            queued += int(Path(f"/proc/{one}/schedstat").read_text().split()[1]) / 1e9
+    return ran, queued
 
 
-def queued_seconds(pid: int) -> float:
-    """How long a process was ready to run and did not, because others had its core.
-
-    https://docs.kernel.org/scheduler/sched-stats.html: the second field, in nanoseconds.
-    """
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+def memory_bytes(pid: int) -> int:
+    """What a process and all below it have in memory; pages they share count once for each."""
+    pages = 0
+    for one in family(pid):
+        with contextlib.suppress(OSError):
+            pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def family(pid: int) -> list[int]:
@@ -90,12 +110,17 @@ def _stat(pid: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _running(
+def running(
     command: Sequence[str], core: set[int], **options: Any
 ) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, **options)
+    """A child process on some cores, ended on leaving."""
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, core)  # inherited, so that it holds for what the child starts too
     try:
-        os.sched_setaffinity(process.pid, core)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, **options)
+    finally:
+        os.sched_setaffinity(0, ours)
+    try:
         yield process
     finally:
         members = family(process.pid)
@@ -111,34 +136,34 @@ def _running(
 
 
 @contextlib.contextmanager
-def upstream(core: set[int]) -> Iterator[int]:
-    """A provider; its port."""
+def upstream(core: set[int]) -> Iterator[Target]:
+    """A provider."""
     command = [sys.executable, str(HERE / "upstream.py")]
-    with _running(command, core, stdout=subprocess.PIPE) as process:
+    with running(command, core, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None, "it is a pipe"
         port = process.stdout.readline().strip()
         if not port:
             raise Trouble("the upstream did not start")
-        yield int(port)
+        yield Target(int(port), pid=process.pid)
 
 
 @contextlib.contextmanager
-def proxy(
-    folder: Path, upstream_port: int, core: set[int], pyz: Path | None, profile: Path | None
-) -> Iterator[Proxy]:
-    """A proxy before an upstream, with one token: from the source tree, or from the one file.
-
-    `profile` is where cProfile writes when a proxy of the source tree ends.
-    """
-    program = [sys.executable, *([str(pyz)] if pyz else ["-m", "tokenomics"])]
-    profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
+def proxy(folder: Path, upstream_port: int, setup: Setup) -> Iterator[Target]:
+    """A proxy before an upstream, with one token; its certificate is in `certs` of the folder."""
+    program = [sys.executable, *([str(setup.pyz)] if setup.pyz else ["-m", "tokenomics"])]
+    profiler = ["-m", "cProfile", "-o", str(setup.profile)] if setup.profile else []
     config = folder / "config.yaml"  # JSON is YAML
-    port = _free_port()
-    url = f"http://127.0.0.1:{upstream_port}"
+    port, tls_port = free_ports(2)
     settings = {
         "dir": str(folder / "state"),
-        "server": {"host": "127.0.0.1", "http_port": port, "https_port": 0},
-        "providers": {"openai": {"upstream_url": url}},
+        "server": {
+            "host": "127.0.0.1",
+            "http_port": port,
+            "https_port": tls_port,
+            "max_connections": MAX_CONNECTIONS,
+            "tls": {"cert_dir": str(folder / "certs")},
+        },
+        "providers": {"openai": {"upstream_url": f"http://127.0.0.1:{upstream_port}"}},
     }
     config.write_text(json.dumps(settings))
     environment = {
@@ -148,14 +173,17 @@ def proxy(
         "PYTHONPATH": str(ROOT),
     }
     token = _make_token([*program, "--config", str(config)], folder, environment)
-    command = [*program[:1], *profiler, *program[1:], "--config", str(config), "serve"]
+    workers = ["--workers", str(setup.workers)] if setup.workers else []
+    command = [*program[:1], *profiler, *program[1:], "--config", str(config), "serve", *workers]
     with (
         open(folder / "stderr", "w+", encoding="utf-8") as errors,
         open(os.devnull, "w", encoding="utf-8") as null,
-        _running(command, core, cwd=folder, env=environment, stdout=null, stderr=errors) as process,
+        running(
+            command, setup.core, cwd=folder, env=environment, stdout=null, stderr=errors
+        ) as process,
     ):
-        _wait_for(process, port, errors)
-        yield Proxy(process.pid, port, token)
+        wait_for("the proxy", process, tls_port, errors)  # the last thing it opens
+        yield Target(port, tls_port, token, process.pid)
 
 
 def _make_token(program: list[str], folder: Path, environment: dict[str, str]) -> str:
@@ -175,13 +203,15 @@ def _make_token(program: list[str], folder: Path, environment: dict[str, str]) -
     return token
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [sock.getsockname()[1] for sock in socks]
 
 
-def _wait_for(process: subprocess.Popen[str], port: int, errors: IO[str]) -> None:
+def wait_for(name: str, process: subprocess.Popen[str], port: int, errors: IO[str]) -> None:
+    """Wait until a child listens. Raises Trouble with what it wrote to `errors`."""
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         try:
@@ -191,4 +221,4 @@ def _wait_for(process: subprocess.Popen[str], port: int, errors: IO[str]) -> Non
         else:
             return
     errors.seek(0)
-    raise Trouble(f"the proxy did not start: {errors.read()}")
+    raise Trouble(f"{name} did not start: {errors.read()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -38,13 +39,13 @@ def test_an_override_replaces_its_fields_and_keeps_the_others() -> None:
 
 def test_a_new_provider_is_openai_compatible_unless_told_otherwise() -> None:
     row = {"upstream_url": "http://10.0.0.1:8000", "models": ["m"], "headers": {"X-Team": "a"}}
-    assert build_providers({"local": row})["local"] == Provider(
-        "local", upstream_url="http://10.0.0.1:8000", models=("m",), headers={"x-team": "a"}
-    )
+    own = MappingProxyType({"x-team": "a"})
+    wanted = Provider("local", upstream_url="http://10.0.0.1:8000", models=("m",), headers=own)
+    assert repr(build_providers({"local": row})["local"]) == repr(wanted)
 
 
 def test_an_empty_row_changes_nothing() -> None:
-    assert build_providers({"openai": None}) == build_providers({})
+    assert repr(build_providers({"openai": None})) == repr(build_providers({}))
 
 
 @pytest.mark.parametrize(

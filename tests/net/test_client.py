@@ -341,7 +341,7 @@ async def test_a_kept_connection_that_the_peer_closed_is_not_written_to(
     [link] = client._pool.clear()
     with patience():
         await trio.lowlevel.wait_readable(link.wire.sock)  # the end has come
-    client.give_back(origin, link, reusable=True)
+    client.give_back(link, reusable=True)
     assert await fetch(client, origin, "/2") == b"ok"
     with patience():
         while not seen:

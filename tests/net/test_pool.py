@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from tokenomics.net.pool import IDLE_SECONDS, MAX_IDLE_PER_ORIGIN, Pool
+from tokenomics.net.pool import Pool, PoolLimits
+
+IDLE_SECONDS = 10.0
 
 
-def pool(*unfit: str) -> Pool[str]:
-    return Pool(lambda connection: connection not in unfit)
+def pool(*unfit: str, **limits: int) -> Pool[str]:
+    return Pool(lambda connection: connection not in unfit, PoolLimits(IDLE_SECONDS, **limits))
 
 
 def test_an_empty_pool_has_nothing() -> None:
@@ -35,11 +37,15 @@ def test_what_idled_too_long_is_closed() -> None:
     assert kept.take("a", IDLE_SECONDS) == (None, ["x"])
 
 
-def test_keeping_one_closes_those_that_idled_too_long() -> None:
+def test_those_that_idled_too_long_are_overdue_wherever_they_go() -> None:
     kept = pool()
     kept.put("a", "x", 0.0)
-    assert kept.put("a", "y", IDLE_SECONDS) == ["x"]
-    assert kept.take("a", IDLE_SECONDS) == ("y", [])
+    kept.put("a", "y", 1.0)
+    kept.put("b", "z", 0.5)
+    assert kept.overdue(IDLE_SECONDS - 0.5) == []
+    assert kept.overdue(IDLE_SECONDS + 0.5) == ["x", "z"]
+    assert kept.overdue(IDLE_SECONDS + 0.5) == []
+    assert kept.take("a", IDLE_SECONDS + 0.5) == ("y", [])
 
 
 def test_the_unfit_are_closed_and_the_next_is_taken() -> None:
@@ -50,9 +56,20 @@ def test_the_unfit_are_closed_and_the_next_is_taken() -> None:
 
 
 def test_more_than_the_limit_closes_the_oldest() -> None:
-    kept = pool()
-    closing = [kept.put("a", f"{i}", 0.0) for i in range(MAX_IDLE_PER_ORIGIN + 1)]
-    assert closing == [[]] * MAX_IDLE_PER_ORIGIN + [["0"]]
+    kept = pool(max_idle=2)
+    assert [kept.put("a", name, 0.0) for name in "xyz"] == [[], [], ["x"]]
+    assert kept.put("b", "another origin", 0.0) == []
+
+
+def test_as_many_are_open_as_may_be_for_each_origin() -> None:
+    kept = pool(max_open=2)
+    for _ in range(2):
+        assert kept.has_room("a")
+        kept.opened("a")
+    assert not kept.has_room("a")
+    assert kept.has_room("b")
+    kept.closed("a")
+    assert kept.has_room("a")
 
 
 def test_clear_forgets_all() -> None:

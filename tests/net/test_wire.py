@@ -56,10 +56,10 @@ async def tls_link(
 ) -> Link:
     """A TLS wire after its handshake; its peer is trio's TLS."""
     if serving:
-        wire = TLSWire(sock, server_tls)
+        wire = TLSWire(SocketWire(sock), server_tls)
         tls = trio.SSLStream(stream, client_tls, server_hostname="localhost")
     else:
-        wire = TLSWire(sock, client_tls, server_name="localhost")
+        wire = TLSWire(SocketWire(sock), client_tls, server_name="localhost")
         tls = trio.SSLStream(stream, server_tls, server_side=True)
     with patience():
         async with trio.open_nursery() as nursery:
@@ -146,7 +146,7 @@ async def test_close_ends_the_peers_reading(link: Link) -> None:
 
 async def test_close_wakes_a_waiting_receive(link: Link) -> None:
     async def wait() -> None:
-        with pytest.raises(trio.ClosedResourceError):
+        with pytest.raises(WireError):
             await receive(link.wire)
 
     async with trio.open_nursery() as nursery:
@@ -217,7 +217,7 @@ async def test_a_handshake_with_something_else_fails(
     data: bytes, reason: str, server_tls: ssl.SSLContext
 ) -> None:
     sock, stream = await tcp_pair()
-    wire = TLSWire(sock, server_tls)
+    wire = TLSWire(SocketWire(sock), server_tls)
     async with stream:
         await stream.send_all(data)
         await stream.send_eof()

@@ -90,7 +90,8 @@ async def run_central(
     fingerprint = key_fingerprint(setup.hash_key)
     central = Central(database, setup.api_key, fingerprint, webhooks, log)
     server = Server(central.app, node.make_limits(config.server), log.say, central.end)
+    jobs = [client.run, webhooks.run, central.run]
     try:
-        await node.run_node(server, listeners, [webhooks.run, central.run], task_status=task_status)
+        await node.run_node(server, listeners, jobs, task_status=task_status)
     finally:
         client.close()

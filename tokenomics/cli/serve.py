@@ -126,6 +126,7 @@ async def run_proxy(
         app = ProxyApp(gateway, replica, config.remote.webhook, ca_file, lambda: server.draining)
         server = Server(app, node.make_limits(config.server), log.say)
         jobs = [
+            client.run,
             webhooks.run,
             memory.run,
             usage.run,
@@ -176,7 +177,7 @@ def _make_gateway(
 def _echo_dialer(nursery: trio.Nursery, log: Log) -> Dial:
     """Connections to the built-in provider: a socket pair each, served in the caller's nursery."""
     server = Server(echo_app, Limits(), log.say)
-    nursery.start_soon(server.watch)  # a call that is given up ends here too
+    nursery.start_soon(server.watch.run)  # a call that is given up ends here too
 
     async def dial(_origin: Origin) -> Wire:
         ours, theirs = socket.socketpair()

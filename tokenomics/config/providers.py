@@ -16,9 +16,10 @@ ECHO_URL = "builtin:echo"
 CHAT_PATH = "/v1/chat/completions"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Provider:
-    """How to reach one provider. Field names are those of `providers.yaml`.
+    """How to reach one provider. Field names are those of `providers.yaml`. One is equal to itself
+    only: what is worked out for it is remembered under it.
 
     `auth_scheme`: `bearer` sends `Authorization: Bearer KEY`, `header` sends `auth_header: KEY`,
     `query` appends `?key=KEY`, `none` sends no key. `output_cap` is the request field that bounds

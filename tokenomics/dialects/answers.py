@@ -11,6 +11,7 @@ from tokenomics.dialects.openai import Usage
 from tokenomics.dialects.sse import Cutter, event, events
 
 _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
+_NEAR = 256  # bytes at either end of a body within which its brace is looked for first
 # Text that was generated, as it stands in a delta. Only its length is used, for a stream that ends
 # before its usage comes.
 _DELTA = re.compile(
@@ -19,6 +20,7 @@ _DELTA = re.compile(
 _DONE = re.compile(rb"(?m)^data: ?\[DONE\]")  # at a line's start: text may speak of it
 _ERROR = re.compile(rb'(?m)^data: ?\{\s*"error"\s*:\s*(?!null)|^event: ?error')
 _decoder = json.JSONDecoder()
+UNCOUNTED_BYTES = 4096  # of a stream that are kept to be counted
 MAX_TOKENS = 10**9  # a count beyond this is no count
 
 
@@ -36,16 +38,23 @@ def read_usage(value: Any) -> Usage | None:
 
 
 def usage_of(body: bytes) -> Usage | None:
-    """The usage of a whole answer, parsing nothing else of it."""
-    for match in reversed(list(_USAGE.finditer(body))):
-        try:
-            value, _ = _decoder.raw_decode(str(body[match.end() :], "utf-8"))
-        except (ValueError, RecursionError):
-            continue
-        usage = read_usage(value)
+    """The usage of a whole answer, parsing nothing else of it. It stands near the end."""
+    end = len(body)
+    while (start := body.rfind(b'"usage"', 0, end)) >= 0:
+        match = _USAGE.match(body, start) if body[start - 1 : start] != b"\\" else None
+        usage = _usage_at(body, match.end()) if match else None
         if usage is not None:
             return usage
+        end = start
     return None
+
+
+def _usage_at(body: bytes, start: int) -> Usage | None:
+    try:
+        value, _ = _decoder.raw_decode(str(body[start:], "utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return read_usage(value)
 
 
 def text_of(body: bytes) -> str:
@@ -78,7 +87,9 @@ def generated_in(body: bytes) -> int:
 
 def looks_whole(body: bytes) -> bool:
     """Whether a 200 body is a JSON object: what every endpoint of this dialect answers with."""
-    return body.lstrip()[:1] == b"{" and body.rstrip()[-1:] == b"}"
+    start = body[:_NEAR].lstrip() or body.lstrip()
+    end = body[-_NEAR:].rstrip() or body.rstrip()
+    return start[:1] == b"{" and end[-1:] == b"}"
 
 
 class StreamReader:
@@ -92,18 +103,34 @@ class StreamReader:
         self._cutter = Cutter()
         self._usage_asked = usage_asked
         self._collect = collect
-        self._generated = 0  # bytes of generated text
+        self._generated = 0  # bytes of generated text, as far as it was counted
+        self._uncounted: list[bytes] = []
+        self._uncounted_bytes = 0
         self.usage: Usage | None = None
         self.done = False
         self.failed = False  # the upstream said so itself
         self.texts: list[str] = []
+
+    def passes(self, block: bytes) -> bool:
+        """Whether whole events may go on as they are; they are counted then. `block` may have
+        chunk framing between events. Else they are for `feed`."""
+        if (
+            self._collect
+            or b"[DONE]" in block
+            or b"error" in block
+            or (b'"usage"' in block and _USAGE.search(block))
+            or self._cutter.rest()
+        ):
+            return False
+        self._count(block)
+        return True
 
     def feed(self, data: bytes) -> bytes:
         """What may go on to the client. Raises sse.EventTooLong."""
         block = self._cutter.feed(data)
         if not block:
             return b""
-        self._generated += sum(len(text) for text in _DELTA.findall(block))
+        self._count(block)
         # A search for plain bytes before each pattern: 20 times cheaper, and it rarely finds any.
         if b"[DONE]" in block and _DONE.search(block):
             self.done = True
@@ -123,7 +150,21 @@ class StreamReader:
 
     def generated(self) -> int:
         """Output tokens so far, estimated."""
+        self._count_all()
         return -(-self._generated // 3)
+
+    def _count(self, block: bytes) -> None:
+        """Count what was generated, later: most streams end with their usage, and nobody asks."""
+        self._uncounted.append(block)
+        self._uncounted_bytes += len(block)
+        if self._uncounted_bytes > UNCOUNTED_BYTES:
+            self._count_all()
+
+    def _count_all(self) -> None:
+        for block in self._uncounted:
+            self._generated += sum([len(text) for text in _DELTA.findall(block)])
+        self._uncounted.clear()
+        self._uncounted_bytes = 0
 
     def _take_usage(self, block: bytes) -> bytes:
         kept = []

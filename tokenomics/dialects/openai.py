@@ -8,9 +8,10 @@ made as often as needed (`rewrite`), never changing the Ask.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from tokenomics import strictjson
 from tokenomics.dialects.texts import Key, Path, Text, Words, replaced, walk
@@ -67,11 +68,11 @@ _ROWS = (
 ENDPOINTS: dict[str, Endpoint] = {row.path: row for row in _ROWS}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Ask:
     """A request that was read. `output_cap` is the client's own bound on all output tokens, None
     if it named none; of two keys it is the larger, for a provider may know only one. `blind` says
-    that part of the input could not be read as text."""
+    that part of the input could not be read as text. Nothing in it changes after `read`."""
 
     endpoint: Endpoint
     model: str
@@ -79,14 +80,29 @@ class Ask:
     usage_asked: bool
     choices: int
     output_cap: int | None
-    texts: tuple[Text, ...]
     blind: bool
     raw: bytes
     document: dict[str, Any]
 
+    @cached_property
+    def texts(self) -> tuple[Text, ...]:
+        """Every text that a model is shown. Raises Refusal if there are more than MAX_TEXTS."""
+        found = tuple(_texts(self.document))
+        if len(found) > MAX_TEXTS:
+            raise _wrong(f"more than {MAX_TEXTS} texts in one request", self.endpoint.required)
+        return found
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+    @cached_property
+    def input_estimate(self) -> int:
+        """Input tokens, on the upper side: the texts, and some per message for its frame."""
+        value = self.document.get(self.endpoint.required)
+        frames = 4 * len(value) if isinstance(value, list) else 4
+        images = self.raw.count(b'"image_url"') * 800  # 1024 x 1024 in high detail costs 765
+        numbers = len(self.raw) // 3 if self.blind else 0
+        return sum([estimate(text.value) for text in self.texts]) + frames + images + numbers + 3
+
+
+class Usage(NamedTuple):
     """Tokens as the provider counted them."""
 
     input: int
@@ -125,9 +141,6 @@ def read(endpoint: Endpoint, body: bytes) -> Ask:
     if not isinstance(options, dict):
         raise _wrong("must be an object", "stream_options")
     _check_input(endpoint, document)
-    texts = tuple(_texts(document))
-    if len(texts) > MAX_TEXTS:
-        raise _wrong(f"more than {MAX_TEXTS} texts in one request", endpoint.required)
     choices = _choices(endpoint, document)
     caps = [_count(document, key, 1, MAX_OUTPUT) for key in endpoint.caps]
     given = [cap for cap in caps if cap is not None]
@@ -138,26 +151,37 @@ def read(endpoint: Endpoint, body: bytes) -> Ask:
         usage_asked=options.get("include_usage") is True,
         choices=choices,
         output_cap=(max(given) * choices if given else None) if endpoint.generates else 0,
-        texts=texts,
         blind=_is_blind(endpoint, document),
         raw=body,
         document=document,
     )
 
 
-def _texts(document: Mapping[str, Any]) -> Iterator[Text]:
+def _texts(document: Mapping[str, Any]) -> list[Text]:
     """Every text that a model is shown. A role that is none of the API's is text too."""
+    out: list[Text] = []
     for key, value in document.items():
         if key in _NOT_SHOWN:
             continue
         if key not in _KNOWN:
-            yield Text((Key(key),), key)
-        words = _SCHEMAS if key in ("tools", "functions", "response_format") else _MESSAGES
-        yield from walk(value, (key,), words)
+            out.append(Text((Key(key),), key))
         if key == "messages":
-            for i, message in enumerate(value):
-                if message["role"] not in _ROLES:
-                    yield Text((key, i, "role"), message["role"])
+            _message_texts(value, out)
+        else:
+            schema = key in ("tools", "functions", "response_format")
+            out += walk(value, (key,), _SCHEMAS if schema else _MESSAGES)
+    return out
+
+
+def _message_texts(messages: list[dict[str, Any]], out: list[Text]) -> None:
+    for i, message in enumerate(messages):
+        content = message.get("content")
+        if len(message) == 2 and isinstance(content, str):  # most are that: no walk is needed
+            out.append(Text(("messages", i, "content"), content))
+        else:
+            out += walk(message, ("messages", i), _MESSAGES)
+        if message["role"] not in _ROLES:
+            out.append(Text(("messages", i, "role"), message["role"]))
 
 
 def _count(document: Mapping[str, Any], key: str, low: int, high: int) -> int | None:
@@ -230,20 +254,11 @@ def estimate(text: str) -> int:
     return tokens + math.ceil(wide * 0.55)
 
 
-def estimate_input(ask: Ask) -> int:
-    """Input tokens of a request, on the upper side: texts, and some per message for its frame."""
-    value = ask.document.get(ask.endpoint.required)
-    frames = 4 * len(value) if isinstance(value, list) else 4
-    images = ask.raw.count(b'"image_url"') * 800  # a 1024 x 1024 image in high detail costs 765
-    numbers = len(ask.raw) // 3 if ask.blind else 0
-    return sum(estimate(text.value) for text in ask.texts) + frames + images + numbers + 3
-
-
 def rewrite(
     ask: Ask,
     *,
     model: str,
-    masked: Sequence[str],
+    masked: Sequence[str] | None,
     prompts: Sequence[tuple[str, str]],
     cap: int | None,
     bounded: bool,
@@ -251,13 +266,15 @@ def rewrite(
 ) -> bytes:
     """The body for a provider.
 
-    `masked` has one text per `ask.texts`; `prompts` are (role, content) put in front; `cap` bounds
-    all output tokens; with `bounded` the client's own bound must hold, so it stands in the key that
-    the provider knows (`cap_key`) too. If nothing changes, these are the client's own bytes.
+    `masked` has one text per `ask.texts`, or is None where nothing was masked; `prompts` are (role,
+    content) put in front; `cap` bounds all output tokens; with `bounded` the client's own bound
+    must hold, so it stands in the key that the provider knows (`cap_key`) too. If nothing changes,
+    these are the client's own bytes; if keys are only added, they are that with an end of ours.
     """
-    changes: dict[Path, Any] = {
-        text.path: new for text, new in zip(ask.texts, masked, strict=True) if new is not text.value
-    }
+    changes: dict[Path, Any] = {}
+    if masked is not None:
+        pairs = zip(ask.texts, masked, strict=True)
+        changes = {text.path: new for text, new in pairs if new is not text.value}
     document = replaced(ask.document, changes) if changes else ask.document
     top: dict[str, Any] = {}
     if model != ask.model:
@@ -269,9 +286,11 @@ def rewrite(
     if ask.stream and not ask.usage_asked:
         options = ask.document.get("stream_options") or {}
         top["stream_options"] = {**options, "include_usage": True}
-    if not changes and not top:
+    if changes or not top.keys().isdisjoint(document):
+        return strictjson.dumps({**document, **top})
+    if not top:
         return ask.raw
-    return strictjson.dumps({**document, **top})
+    return ask.raw.rstrip()[:-1] + b"," + strictjson.dumps(top)[1:]
 
 
 def _prompted(ask: Ask, value: Any, prompts: Sequence[tuple[str, str]]) -> Any:

@@ -7,9 +7,9 @@ valid JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tokenomics import strictjson
 
@@ -36,8 +36,7 @@ Step = str | int | _Inside
 Path = tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A text that a model would read, and where it stands."""
 
     path: Path
@@ -57,41 +56,43 @@ class Words:
 _NO_WORDS = Words(frozenset(), frozenset(), numbers=True)
 
 
-def walk(node: Any, path: Path, words: Words) -> Iterator[Text]:
-    """Every text below `node`, keys that the dialect does not know among them.
+def walk(node: Any, path: Path, words: Words) -> list[Text]:
+    """Every text below `node`, keys that the dialect does not know among them, in order.
 
     Inside JSON arguments numbers are texts: a card's digits are one key stroke away from a number.
     """
+    out: list[Text] = []
+    _collect(node, path, words, out)
+    return out
+
+
+def _collect(node: Any, path: Path, words: Words, out: list[Text]) -> None:
     if isinstance(node, str):
-        yield Text(path, node)
+        out.append(Text(path, node))
     elif words.numbers and isinstance(node, int | float) and not isinstance(node, bool):
-        yield Text(path, str(node))
+        out.append(Text(path, str(node)))
     elif isinstance(node, dict):
-        yield from _object(node, path, words)
+        for key, value in node.items():
+            if key not in words.known:
+                out.append(Text((*path, Key(key)), key))
+            if key == "arguments" and isinstance(value, str):
+                _arguments(value, (*path, key), out)
+            elif key not in words.skip or not isinstance(value, str):
+                _collect(value, (*path, key), words, out)
     elif isinstance(node, list):
         for i, value in enumerate(node):
-            yield from walk(value, (*path, i), words)
+            _collect(value, (*path, i), words, out)
 
 
-def _object(node: dict[str, Any], path: Path, words: Words) -> Iterator[Text]:
-    for key, value in node.items():
-        if key not in words.known:
-            yield Text((*path, Key(key)), key)
-        if key == "arguments" and isinstance(value, str):
-            yield from _arguments(value, (*path, key))
-        elif key not in words.skip or not isinstance(value, str):
-            yield from walk(value, (*path, key), words)
-
-
-def _arguments(value: str, path: Path) -> Iterator[Text]:
+def _arguments(value: str, path: Path, out: list[Text]) -> None:
     try:
         inner = strictjson.loads(value)
     except strictjson.BadJSON:
         inner = None
     if inner is None or INSIDE in path:  # one level: each may nest as deep as a whole document
-        yield Text(path, value)
-        return
-    yield from walk(inner, (*path, INSIDE), _NO_WORDS)
+        out.append(Text(path, value))
+    else:
+        _collect(inner, (*path, INSIDE), _NO_WORDS, out)
 
 
 def replaced(document: Any, changes: Mapping[Path, Any]) -> Any:

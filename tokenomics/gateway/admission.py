@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from types import TracebackType
 
-from tokenomics.dialects.openai import Ask, estimate_input
+from tokenomics.dialects.openai import Ask
 from tokenomics.errors import Headers, Refusal
 from tokenomics.policy.limits import MAX_RETRY_AFTER, Denied, Lease, Want
 from tokenomics.policy.model import Policy
@@ -53,7 +53,7 @@ async def admit(
     usage: ProcessUsage, hash_: str, policy: Policy, ask: Ask, target: Target
 ) -> Admission | Denied:
     """Take everything a request needs, or nothing."""
-    want = Want(estimate_input(ask) + prompt_tokens(target), ask.output_cap, ask.choices)
+    want = Want(ask.input_estimate + prompt_tokens(target), ask.output_cap, ask.choices)
     lease = await usage.admit(hash_, policy.rate_limit, target.budgets, want)
     return lease if isinstance(lease, Denied) else Admission(usage, hash_, lease, want)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from tokenomics.dialects import openai
 from tokenomics.dialects.openai import ENDPOINTS
 from tokenomics.errors import Refusal
 from tokenomics.events import secret_holds, signature_holds
-from tokenomics.gateway.road import JSON, Gateway, refuse
+from tokenomics.gateway.road import JSON, Gateway, new_id, refuse
 from tokenomics.net.connection import Reply, Request
 from tokenomics.policy.route import allowed_models
 from tokenomics.replica import Replica
@@ -51,7 +50,7 @@ class ProxyApp:
             else:
                 await self._other(request, reply)
         except Refusal as refusal:
-            await refuse(reply, refusal, f"req_{uuid.uuid4().hex}")
+            await refuse(reply, refusal, new_id())
 
     async def _other(self, request: Request, reply: Reply) -> None:
         """What has no endpoint: the model list, or a refusal that says why."""

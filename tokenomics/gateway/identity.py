@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tokenomics.errors import Invalid, Refusal
 from tokenomics.net.heads import RequestHead
 from tokenomics.net.message import CREDENTIALS
 from tokenomics.policy.model import Policy, cached_policy
+from tokenomics.policy.route import Route, Site, plan
 from tokenomics.store.database import Database
 from tokenomics.store.table import Entry
 from tokenomics.tokens import hash_token
 from tokenomics.units import rfc3339
 
-_CACHED_POLICIES = 4096  # opened policies of tokens in use; sealed ones cost 50 µs to open
+CACHED_GRANTS = 4096  # tokens in use; reading a policy costs 100 µs, opening a sealed one 50 more
+CACHED_ROUTES = 64  # models of one token
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A token that was recognised, and what it may do."""
+    """A token that was recognised, and what it may do. `entry` is what the database says of it;
+    it is replaced, never changed, so a grant holds as long as its entry is the database's."""
 
     hash: str
     policy: Policy
+    entry: Entry
+    _routes: dict[str, Route] = field(default_factory=dict)
+
+    def route(self, model: str, site: Site) -> Route:
+        """The targets for a model; remembered, for the same `site` is given each time. Raises
+        Refusal, see `policy.route.plan`."""
+        route = self._routes.get(model)
+        if route is None:
+            route = plan(self.policy, model, site)
+            if len(self._routes) >= CACHED_ROUTES:
+                self._routes.clear()
+            self._routes[model] = route
+        return route
 
 
 def token_in(head: RequestHead) -> str:
@@ -55,7 +71,7 @@ class TokenBook:
     def __init__(self, databases: Sequence[Database], hash_key: bytes) -> None:
         self.databases = tuple(databases)
         self._hash_key = hash_key
-        self._texts: dict[tuple[str, int, bytes], str] = {}
+        self._grants: dict[str, Grant] = {}
 
     def identify(self, head: RequestHead, on_expired: Callable[[str, float], None]) -> Grant:
         """The grant of a request's token.
@@ -63,7 +79,9 @@ class TokenBook:
         Raises Refusal `missing_token`, `invalid_token`, `token_expired` or `policy_unsupported`;
         `on_expired` is told (hash, expiry) of an expired one.
         """
-        hash_ = hash_token(self._hash_key, token_in(head))
+        hash_ = head.derived.get(self)
+        if hash_ is None:
+            hash_ = head.derived[self] = hash_token(self._hash_key, token_in(head))
         for database in self.databases:
             entry = database.table.entries.get(hash_)
             if entry is None:
@@ -72,29 +90,27 @@ class TokenBook:
                 on_expired(hash_, entry.expires_at)
                 when = rfc3339(entry.expires_at)
                 raise Refusal("token_expired", f"the token expired at {when}; ask for a new one")
-            policy = cached_policy(self._text(database, entry))
-            if isinstance(policy, Invalid):
-                raise _unsupported(
-                    f"has a policy that this proxy does not understand: {policy}; upgrade the"
-                    " proxy or change the policy"
-                )
-            return Grant(hash_, policy)
+            grant = self._grants.get(hash_)
+            if grant is None or grant.entry is not entry:
+                grant = self._grant(database, entry)
+            return grant
         raise Refusal("invalid_token", "the token is not known here, or it was revoked")
 
-    def _text(self, database: Database, entry: Entry) -> str:
-        if isinstance(entry.policy, str):
-            return entry.policy
-        key = (entry.hash, entry.revision, entry.policy)
-        text = self._texts.get(key)
-        if text is None:
-            try:
-                text = database.policy_text(entry)
-            except Invalid as e:
-                raise _unsupported(f"has a policy that does not open: {e}") from None
-            if len(self._texts) >= _CACHED_POLICIES:
-                self._texts.clear()
-            self._texts[key] = text
-        return text
+    def _grant(self, database: Database, entry: Entry) -> Grant:
+        try:
+            text = database.policy_text(entry)
+        except Invalid as e:
+            raise _unsupported(f"has a policy that does not open: {e}") from None
+        policy = cached_policy(text)
+        if isinstance(policy, Invalid):
+            raise _unsupported(
+                f"has a policy that this proxy does not understand: {policy}; upgrade the proxy or"
+                " change the policy"
+            )
+        if len(self._grants) >= CACHED_GRANTS:
+            self._grants.clear()
+        grant = self._grants[entry.hash] = Grant(entry.hash, policy, entry)
+        return grant
 
 
 def _unsupported(what: str) -> Refusal:

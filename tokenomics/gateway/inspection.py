@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import trio
 
 from tokenomics.dialects import openai
-from tokenomics.dialects.openai import Ask
+from tokenomics.dialects.openai import Ask, Endpoint
 from tokenomics.errors import Refusal
 from tokenomics.policy.limits import Lease
 from tokenomics.policy.route import Target
 from tokenomics.policy.rules import Finding, inspect
 
-# A body above this is parsed and inspected in a thread: it would hold up everybody else for more
-# than a few milliseconds.
-THREAD_BYTES = 128 << 10
+# A body above this is parsed, or inspected, in a thread: it would hold up everybody else for more
+# than a few milliseconds. Below, the thread itself costs more than it gives.
+PARSE_THREAD_BYTES = 2 << 20
+INSPECT_THREAD_BYTES = 128 << 10
 
-T = TypeVar("T")
 Tell = Callable[[list[Finding]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A request as a target's rules let it pass: `masked` has one text per text of the Ask;
-    `blocked` is set if it may not pass at all."""
+    """A request as a target's rules let it pass: `masked` has one text per text of the Ask, and is
+    None where no rule looked; `blocked` is set if it may not pass at all."""
 
     ask: Ask
     target: Target
-    masked: tuple[str, ...]
+    masked: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
     blocked: Refusal | None = None
 
@@ -51,11 +50,11 @@ class Draft:
         return replace(self, target=target) if target.rules == self.target.rules else None
 
 
-async def aside(size: int, do: Callable[..., T], *args: object) -> T:
-    """`do(*args)`, in a thread if it has many bytes to chew. What it raises is raised here."""
-    if size <= THREAD_BYTES:
-        return do(*args)
-    return await trio.to_thread.run_sync(do, *args)
+async def read(endpoint: Endpoint, body: bytes) -> Ask:
+    """Read a request body. Raises Refusal, see `openai.read`."""
+    if len(body) <= PARSE_THREAD_BYTES:
+        return openai.read(endpoint, body)
+    return await trio.to_thread.run_sync(openai.read, endpoint, body)
 
 
 async def draft(ask: Ask, target: Target, tell: Tell) -> Draft:
@@ -64,7 +63,12 @@ async def draft(ask: Ask, target: Target, tell: Tell) -> Draft:
     Raises Refusal `content_blocked` if a failing rule matched, or if rules apply and part of the
     input cannot be read.
     """
-    made = await aside(len(ask.raw), _inspected, ask, target)
+    if not target.rules:
+        return Draft(ask, target)
+    if len(ask.raw) <= INSPECT_THREAD_BYTES:
+        made = _inspected(ask, target)
+    else:
+        made = await trio.to_thread.run_sync(_inspected, ask, target)
     if made.findings:
         tell(list(made.findings))
     if made.blocked is not None:
@@ -73,17 +77,14 @@ async def draft(ask: Ask, target: Target, tell: Tell) -> Draft:
 
 
 def _inspected(ask: Ask, target: Target) -> Draft:
-    texts = tuple(text.value for text in ask.texts)
-    if not target.rules:
-        return Draft(ask, target, texts)
     if ask.blind:
         blind = Refusal(
             "content_blocked",
             "this token's rules inspect text, and token arrays cannot be inspected: send text",
             param=ask.endpoint.required,
         )
-        return Draft(ask, target, texts, blocked=blind)
-    result = inspect(texts, target.rules, "input")
+        return Draft(ask, target, blocked=blind)
+    result = inspect([text.value for text in ask.texts], target.rules, "input")
     blocked = None
     if result.blocked is not None:
         index = target.rules.index(result.blocked.rule)

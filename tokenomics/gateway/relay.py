@@ -7,19 +7,17 @@ gets an error event and no clean end.
 
 from __future__ import annotations
 
-import contextlib
-import math
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import trio
 
 from tokenomics.dialects import answers
 from tokenomics.dialects.openai import Ask, Usage, error_body
-from tokenomics.dialects.sse import EventTooLong
+from tokenomics.dialects.sse import MAX_EVENT, EventTooLong
 from tokenomics.errors import Refusal
-from tokenomics.net.client import Broken, Call
+from tokenomics.net.client import Broken, Call, TimedOut
+from tokenomics.net.coding import BadCoding, Inflate, decode
 from tokenomics.net.connection import Reply, ReplyHeaders
+from tokenomics.net.message import downstream_block
 from tokenomics.outcome import Outcome
 
 MAX_ANSWER = 64 << 20  # bytes of a whole answer
@@ -38,10 +36,11 @@ class Receipt:
     complete: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Relay:
-    """One answer on its way. `timeout` bounds each silence, in seconds; `keep_text` is for memory;
-    `input_estimate` is what is charged for input where the provider does not say."""
+    """One answer on its way. `headers` are ours, beside the provider's; `timeout` bounds each
+    silence, in seconds; `keep_text` is for memory; `input_estimate` gives what is charged for input
+    where the provider does not say. Nothing in it changes."""
 
     ask: Ask
     reply: Reply
@@ -49,17 +48,18 @@ class Relay:
     outcome: Outcome
     timeout: float
     keep_text: bool
-    input_estimate: int
+    input_estimate: Callable[[], int]
 
     async def run(self, call: Call, receipt: Receipt) -> None:
         """Pass an answer on. Raises Refusal if it is not whole and nothing has gone out yet."""
-        kind = call.answer.fields.get(b"content-type", b"").lower()
-        if 300 <= call.answer.status < 400:  # following it would take the key elsewhere
+        head = call.answer
+        if 300 <= head.status < 400:  # following it would take the key elsewhere
             raise Refusal(
                 "upstream_invalid",
-                f"the provider redirects (status {call.answer.status}); check its upstream_url",
+                f"the provider redirects (status {head.status}); check its upstream_url",
             )
-        if call.answer.status == 200 and kind.startswith(b"text/event-stream"):
+        kind = head.fields.get(b"content-type", b"")
+        if head.status == 200 and kind.lower().startswith(b"text/event-stream"):
             await self._stream(call, receipt)
         else:
             await self._whole(call, receipt)
@@ -69,65 +69,74 @@ class Relay:
         parts: list[bytes] = []
         try:
             await self._collect(call, parts)
-            body = _decoded(b"".join(parts), head.fields.get(b"content-encoding", b""))
-        except Broken as e:
-            raise Refusal("upstream_invalid", f"the provider's answer broke off: {e}") from None
-        finally:
-            if head.status == 200:  # whoever hangs up now has had that much generated
-                generated = answers.generated_in(b"".join(parts))
-                receipt.usage = Usage(self.input_estimate, generated)
-                receipt.estimated = True
+        except BaseException:  # whoever hangs up now has had that much generated
+            if head.status == 200:
+                self._estimate(b"".join(parts), receipt)
+            raise
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if b"content-encoding" in head.fields:
+            body = self._decoded(body, head.fields[b"content-encoding"], receipt)
         if head.status == 200:
+            self._settle_whole(body, receipt)
             if not answers.looks_whole(body):
                 raise Refusal("upstream_invalid", "the provider's answer is not JSON")
-            self._settle_whole(body, receipt)
-        await self.reply.send(head.status, self.headers, body)
+        lines = downstream_block(head)
+        await self.reply.send(head.status, self.headers, body, lines=lines)
         receipt.complete = True
 
     async def _collect(self, call: Call, parts: list[bytes]) -> None:
-        """Read a whole body into `parts`. Raises Broken, or Refusal for a silence."""
-        data, ended = call.receive_nowait()  # a short answer comes with its head
-        parts.append(data)
-        size = len(data)
-        if ended:
-            return
-        with trio.CancelScope() as scope:
-            while True:
-                scope.deadline = trio.current_time() + self.timeout
+        """Read a whole body into `parts`. Raises Refusal."""
+        size = 0
+        try:
+            while not call.ended:
                 data = await call.receive()
-                if not data:
-                    return
                 parts.append(data)
                 size += len(data)
                 if size > MAX_ANSWER:
                     raise Broken(f"it is longer than {MAX_ANSWER} bytes", began=True)
-        raise self._silent()
+        except TimedOut:
+            raise self._silent() from None
+        except Broken as e:
+            raise Refusal("upstream_invalid", f"the provider's answer broke off: {e}") from None
+
+    def _decoded(self, body: bytes, coding: bytes, receipt: Receipt) -> bytes:
+        try:
+            return decode(body, coding.decode("latin-1").lower(), MAX_ANSWER)
+        except BadCoding as e:
+            self._estimate(b"", receipt)
+            raise Refusal("upstream_invalid", f"the provider's answer: {e}") from None
+
+    def _estimate(self, body: bytes, receipt: Receipt) -> None:
+        receipt.usage = Usage(self.input_estimate(), answers.generated_in(body))
+        receipt.estimated = True
 
     def _settle_whole(self, body: bytes, receipt: Receipt) -> None:
-        usage = answers.usage_of(body)
-        receipt.estimated = usage is None
-        receipt.usage = usage or Usage(self.input_estimate, answers.generated_in(body))
+        receipt.usage = answers.usage_of(body)
+        if receipt.usage is None:
+            self._estimate(body, receipt)
         if self.keep_text:
             receipt.text = answers.text_of(body)
 
     async def _stream(self, call: Call, receipt: Receipt) -> None:
-        if call.answer.fields.get(b"content-encoding", b"identity") != b"identity":
-            raise Refusal("upstream_invalid", "the provider encoded a stream without being asked")
         reader = answers.StreamReader(usage_asked=self.ask.usage_asked, collect=self.keep_text)
-        await self.reply.start(200, self.headers, probe=HEARTBEAT)
+        coding = call.answer.fields.get(b"content-encoding", b"").decode("latin-1").lower()
+        try:
+            inflate = Inflate(coding, MAX_EVENT) if coding not in ("", "identity") else None
+        except BadCoding as e:
+            raise Refusal("upstream_invalid", f"the provider's stream: {e}") from None
+        lines = downstream_block(call.answer)
+        await self.reply.start(200, self.headers, lines=lines, probe=HEARTBEAT)
         problem: Refusal | None = None
         try:
-            problem = await self._pump(call, reader)
+            problem = await self._pump(call, reader, inflate)
         finally:
-            receipt.usage = reader.usage or Usage(self.input_estimate, reader.generated())
+            receipt.usage = reader.usage or Usage(self.input_estimate(), reader.generated())
             receipt.estimated = reader.usage is None
             receipt.text = "".join(reader.texts)
             receipt.complete = reader.done
         if problem is None and reader.done:
             await self.reply.end()
-            with trio.move_on_after(END_SECONDS):  # so that the connection can be used again
-                with contextlib.suppress(Broken):
-                    await call.receive()
+            await call.drain(END_SECONDS)
             return
         problem = problem or Refusal(
             "upstream_invalid", "the provider's stream ended without its end; it is not whole"
@@ -136,43 +145,36 @@ class Relay:
         if not reader.failed:  # else the provider's own error event has gone out
             await self.reply.write(answers.error_event(error_body(problem)))
 
-    async def _pump(self, call: Call, reader: answers.StreamReader) -> Refusal | None:
+    async def _pump(
+        self, call: Call, reader: answers.StreamReader, inflate: Inflate | None
+    ) -> Refusal | None:
         """Pass events on until the stream ends; what went wrong is returned."""
-        with trio.CancelScope() as scope:
-            try:
-                while True:
-                    scope.deadline = trio.current_time() + self.timeout
-                    data = await call.receive()
-                    if not data:
-                        break
-                    scope.deadline = math.inf  # a slow reader is bounded by the server's limit
-                    await self.reply.write(reader.feed(data))
-                    if reader.done:
-                        break
-                await self.reply.write(reader.end())
-            except Broken as e:
-                return Refusal("upstream_invalid", f"the provider's stream broke off: {e}")
-            except EventTooLong:
-                return Refusal("upstream_invalid", "an event of the provider's stream is too long")
-        return self._silent() if scope.cancelled_caught else None
+        as_it_came = self.reply.chunked and inflate is None
+        try:
+            while not reader.done:
+                if as_it_came and (chunks := await call.receive_chunks(b"\n\n")):
+                    if reader.passes(chunks):
+                        await self.reply.write_chunks(chunks)
+                        continue
+                    call.put_back(chunks)
+                data = await call.receive()
+                if not data:
+                    break
+                await self.reply.write(reader.feed(inflate.feed(data) if inflate else data))
+            await self.reply.write(reader.end())
+            if inflate and not reader.done:
+                inflate.end()
+        except TimedOut:
+            return self._silent()
+        except Broken as e:
+            return Refusal("upstream_invalid", f"the provider's stream broke off: {e}")
+        except BadCoding as e:
+            return Refusal("upstream_invalid", f"the provider's stream: {e}")
+        except EventTooLong:
+            return Refusal("upstream_invalid", "an event of the provider's stream is too long")
+        return None
 
     def _silent(self) -> Refusal:
         return Refusal(
             "upstream_timeout", f"the provider was silent for {self.timeout:g} s in its answer"
         )
-
-
-def _decoded(body: bytes, encoding: bytes) -> bytes:
-    """A whole body without its content coding, bounded. Raises Broken."""
-    if encoding in (b"", b"identity"):
-        return body
-    if encoding not in (b"gzip", b"x-gzip"):
-        raise Broken(f"it is encoded as {encoding.decode('latin-1')}, unasked", began=True)
-    unzip = zlib.decompressobj(wbits=31)
-    try:
-        plain = unzip.decompress(body, MAX_ANSWER)
-    except zlib.error as e:
-        raise Broken(f"its gzip coding is broken: {e}", began=True) from None
-    if not unzip.eof:
-        raise Broken("its gzip coding does not end, or it is too long", began=True)
-    return plain

@@ -105,12 +105,13 @@ def new_turns(passed: Draft) -> list[tuple[str, str]]:
     """(role, masked text) of what the client said since the assistant last spoke: a conversation is
     sent whole each time, and its beginning is in memory already."""
     ask: Ask = passed.ask
+    masked = passed.masked if passed.masked is not None else [text.value for text in ask.texts]
     if ask.endpoint.name != "chat":
-        return [("user", text) for text in passed.masked]
+        return [("user", text) for text in masked]
     messages = ask.document["messages"]
     first = max((i + 1 for i, m in enumerate(messages) if m["role"] == "assistant"), default=0)
     said: dict[int, list[str]] = {}
-    for text, masked in zip(ask.texts, passed.masked, strict=True):
+    for text, shown in zip(ask.texts, masked, strict=True):
         if text.path[0] == "messages" and isinstance(text.path[1], int) and text.path[1] >= first:
-            said.setdefault(text.path[1], []).append(masked)
+            said.setdefault(text.path[1], []).append(shown)
     return [(messages[i]["role"], "\n".join(texts)) for i, texts in said.items()]

@@ -7,8 +7,8 @@ events and the memory when the request is over.
 
 from __future__ import annotations
 
+import random
 import time
-import uuid
 from dataclasses import dataclass
 
 import trio
@@ -19,17 +19,18 @@ from tokenomics.errors import Refusal
 from tokenomics.gateway import admission
 from tokenomics.gateway.admission import Admission
 from tokenomics.gateway.identity import Grant, TokenBook
-from tokenomics.gateway.inspection import Draft, aside, draft
+from tokenomics.gateway.inspection import Draft, draft, read
 from tokenomics.gateway.relay import Receipt, Relay
 from tokenomics.gateway.reporting import Reporter
 from tokenomics.gateway.upstream import Answered, ErrorAnswer, Sending, Upstream
+from tokenomics.net.coding import BadCoding, decode
 from tokenomics.net.connection import Reply, ReplyHeaders, Request
 from tokenomics.net.heads import AnswerHead
-from tokenomics.net.message import downstream_headers, encode
+from tokenomics.net.message import downstream_block, encode
 from tokenomics.net.wire import WireError
 from tokenomics.outcome import Outcome
 from tokenomics.policy.limits import Denied
-from tokenomics.policy.route import Route, Site, Target, plan
+from tokenomics.policy.route import Route, Site, Target
 from tokenomics.usage.process import ProcessUsage
 
 CLIENT_CLOSED = 499  # the status nginx logs for a client that went away
@@ -48,7 +49,7 @@ class Gateway:
 
     async def handle(self, endpoint: Endpoint, request: Request, reply: Reply) -> None:
         """Answer one request to a governed endpoint, and report how it went."""
-        outcome = Outcome(f"req_{uuid.uuid4().hex}", request.head.path, time.time())
+        outcome = Outcome(new_id(), request.head.path, time.time())
         begun = trio.current_time()
         try:
             await self.travel(endpoint, request, reply, outcome)
@@ -77,10 +78,9 @@ class Gateway:
         """The road. Raises Refusal where it ends early."""
         grant = self.book.identify(request.head, self.reporter.expired)
         outcome.hash, outcome.metadata = grant.hash, grant.policy.metadata
-        body = await request.body()
-        ask = await aside(len(body), openai.read, endpoint, body)
+        ask = await read(endpoint, await _body(request))
         outcome.model, outcome.stream = ask.model, ask.stream
-        route = plan(grant.policy, ask.model, self.site)
+        route = grant.route(ask.model, self.site)
         outcome.skipped = route.skipped
         passed = await draft(ask, route.targets[0], self.reporter.findings(outcome))
         async with await self._admit(grant, ask, route.targets[0], outcome) as admitted:
@@ -108,8 +108,7 @@ class Gateway:
 
         return Sending(
             endpoint=passed.ask.endpoint,
-            headers=request.head.headers,
-            query=request.head.query,
+            head=request.head,
             request_id=outcome.id,
             body_for=body_for,
             covers=admitted.cover,
@@ -143,7 +142,8 @@ class Gateway:
         receipt = Receipt()
         if isinstance(answer, ErrorAnswer):
             headers = _answer_headers(answer.head, outcome)
-            await reply.send(answer.head.status, headers, answer.body)
+            lines = downstream_block(answer.head)
+            await reply.send(answer.head.status, headers, answer.body, lines=lines)
             return receipt
         headers = _answer_headers(answer.call.answer, outcome)
         relay = Relay(
@@ -153,7 +153,7 @@ class Gateway:
             outcome=outcome,
             timeout=answer.target.timeout,
             keep_text=grant.policy.memory is not None,
-            input_estimate=admitted.input_estimate,
+            input_estimate=lambda: admitted.input_estimate,
         )
         with answer.call:
             try:
@@ -168,7 +168,32 @@ class Gateway:
 def _answer_headers(head: AnswerHead, outcome: Outcome) -> ReplyHeaders:
     outcome.status = head.status
     outcome.upstream_id = _text(head.fields.get(b"x-request-id", b""))
-    return downstream_headers(head.headers) + served_headers(outcome)
+    return served_headers(outcome)
+
+
+def new_id() -> str:
+    """A request's id: unique, not secret."""
+    return f"req_{random.getrandbits(128):032x}"
+
+
+async def _body(request: Request) -> bytes:
+    """A request's body without its content coding. Raises Refusal."""
+    body = await request.body()
+    coding = request.head.get(b"content-encoding")
+    if coding is None:
+        return body
+    try:
+        return decode(body, coding.lower(), request.max_body)
+    except BadCoding as e:
+        code = _CODING_FAULTS[e.kind]
+        raise Refusal(code, f"the request body's content-encoding: {e}") from None
+
+
+_CODING_FAULTS = {
+    "unsupported": "unsupported_encoding",
+    "broken": "invalid_request",
+    "too_long": "body_too_large",
+}
 
 
 def served_headers(outcome: Outcome) -> ReplyHeaders:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import quote
 
 import trio
+from trio import current_time
 
 from tokenomics.config.providers import CHAT_PATH, ECHO_URL, Provider
 from tokenomics.dialects.openai import Endpoint
 from tokenomics.errors import Refusal
-from tokenomics.net.client import Broken, Call, Client, Unreachable
-from tokenomics.net.heads import AnswerHead, RawHeaders
-from tokenomics.net.message import encode, upstream_headers
+from tokenomics.net.client import Broken, Call, Client, Patience, TimedOut, Unreachable
+from tokenomics.net.heads import AnswerHead, RequestHead
+from tokenomics.net.message import encode, request_head, upstream_headers
 from tokenomics.net.origin import Origin, parse_origin
 from tokenomics.outcome import Outcome
 from tokenomics.policy.model import Retry
@@ -55,19 +57,23 @@ class Sending:
     refuse; `covers` says whether a fallback's budgets have room, and holds it."""
 
     endpoint: Endpoint
-    headers: RawHeaders
-    query: str
+    head: RequestHead
     request_id: str
     body_for: Callable[[Target], Awaitable[bytes]]
     covers: Callable[[Target], Awaitable[bool]]
 
 
 class Upstream:
-    """Reaches providers with their keys. `keys` gives the value of a key's variable, or None."""
+    """Reaches providers with their keys. `keys` gives the value of a key's variable, or None; what
+    it gave is remembered, for it may read files. `patience` is for what no policy bounds."""
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys, patience: Patience | None = None) -> None:
         self._client = client
         self._keys = keys
+        self._known_keys: dict[str, str] = {}
+        self._patience = lru_cache(maxsize=256)(
+            lambda seconds: replace(patience or Patience(), first_byte=seconds, silence=seconds)
+        )
 
     async def answer(
         self, route: Route, retry: Retry, sending: Sending, outcome: Outcome
@@ -77,36 +83,36 @@ class Upstream:
         All tries together have the first target's timeout. Raises Refusal if no provider answered.
         The caller closes the Call.
         """
-        seconds = route.targets[0].timeout
-        last: ErrorAnswer | Refusal = Refusal(
-            "upstream_timeout", f"the provider did not answer within {seconds:g} s"
-        )
-        with trio.move_on_after(seconds):
-            for target in route.targets:
-                first = target is route.targets[0]
-                try:
-                    if not first and not await sending.covers(target):
-                        raise Refusal("insufficient_quota", "its budget has no room")
-                    found = await self._persist(target, retry, sending, outcome)
-                except Refusal as e:
-                    if first and e.code not in _DETOUR:
-                        raise
-                    if not first:
-                        outcome.skipped += (f"{target.model}: {e.code}",)
-                    last = e if first else last
-                    continue
-                if isinstance(found, Answered):
-                    return found
-                last = found
-                if found.head.status not in retry.retry_on:
+        first = route.targets[0]
+        until = current_time() + first.timeout
+        last: ErrorAnswer | Refusal | None = None
+        for target in route.targets:
+            try:
+                if target is not first and not await sending.covers(target):
+                    raise Refusal("insufficient_quota", "its budget has no room")
+                found = await self._persist(target, retry, sending, outcome, until)
+            except Refusal as e:
+                if target is not first:
+                    outcome.skipped += (f"{target.model}: {e.code}",)
+                elif e.code not in _DETOUR:
+                    raise
+                else:
+                    last = e
+                if current_time() >= until:
                     break
-        if isinstance(last, Refusal):
-            raise last
-        outcome.served_model, outcome.provider = last.target.model, last.target.provider.name
-        return last
+                continue
+            if isinstance(found, Answered):
+                return found
+            last = found
+            if found.head.status not in retry.retry_on:
+                break
+        if isinstance(last, ErrorAnswer):
+            outcome.served_model, outcome.provider = last.target.model, last.target.provider.name
+            return last
+        raise last or AssertionError("a route has a target")
 
     async def _persist(
-        self, target: Target, retry: Retry, sending: Sending, outcome: Outcome
+        self, target: Target, retry: Retry, sending: Sending, outcome: Outcome, until: float
     ) -> Answered | ErrorAnswer:
         """One target with its retries: a good answer, or the last error answer.
 
@@ -116,38 +122,51 @@ class Upstream:
         for n in range(1, tries + 1):
             outcome.attempts += 1
             outcome.served_model, outcome.provider = target.model, target.provider.name
-            wait = random.uniform(0, min(BACKOFF_SECONDS * 2**n, MAX_BACKOFF_SECONDS))
+            known: ErrorAnswer | Refusal
             try:
-                call = await self._call(target, sending)
+                call = await self._call(target, sending, until)
                 if call.answer.status < 400:
                     return Answered(call, target)
-                answer = await self._keep(call, target)
+                known = await self._keep(call, target)
+                again = known.head.status in retry.retry_on
+                wait = _retry_after(known.head)
             except Refusal as e:
-                if n == tries or e.code not in _DETOUR:
-                    raise
-            else:
-                if n == tries or answer.head.status not in retry.retry_on:
-                    return answer
-                wait = max(wait, _retry_after(answer.head))
-                if wait > trio.current_effective_deadline() - trio.current_time():
-                    return answer  # the next try would not fit: what is known beats a timeout
-            await trio.sleep(wait)
+                known, again, wait = e, e.code in _DETOUR, 0.0
+            if n < tries and again:
+                most = min(BACKOFF_SECONDS * 2**n, MAX_BACKOFF_SECONDS)
+                wait = max(wait, random.uniform(0, most))
+                if current_time() + wait < until:  # else what is known beats a timeout
+                    await trio.sleep(wait)
+                    continue
+            if isinstance(known, Refusal):
+                raise known
+            return known
         raise AssertionError("the loop returns or raises on its last try")
 
-    async def _call(self, target: Target, sending: Sending) -> Call:
+    async def _call(self, target: Target, sending: Sending, until: float) -> Call:
         """Send one request. Raises Refusal."""
         provider = target.provider
-        origin = origin_of(provider)
-        body = await sending.body_for(target)
         key = self._key(target)
-        headers = _headers(provider, key, sending)
-        path = _path(provider, sending, key)
+        request = sending.head.derived.get((provider, key))
+        if request is None:
+            request = sending.head.derived[(provider, key)] = _request(provider, key, sending)
+        origin, lines = request
+        body = await sending.body_for(target)
+        data = b"%bx-client-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+            lines,
+            sending.request_id.encode(),
+            len(body),
+            body,
+        )
         try:
-            return await self._client.call(origin, "POST", path, headers, body)
+            patience = self._patience(target.timeout)
+            return await self._client.exchange(origin, "POST", data, patience, until)
         except Unreachable as e:
             raise Refusal(
                 "upstream_unreachable", f"provider {provider.name} cannot be reached: {e}"
             ) from None
+        except TimedOut:
+            raise _late(target) from None
         except Broken as e:
             raise Refusal("upstream_invalid", f"provider {provider.name} broke off: {e}") from None
 
@@ -155,6 +174,8 @@ class Upstream:
         with call:
             try:
                 body = await call.read_all(MAX_ERROR_BODY)
+            except TimedOut:
+                raise _late(target) from None
             except Broken as e:
                 raise Refusal(
                     "upstream_invalid", f"provider {target.provider.name} broke off: {e}"
@@ -163,20 +184,28 @@ class Upstream:
 
     def mask_key(self, target: Target, body: bytes) -> bytes:
         """An error body without the provider key, should the provider repeat it."""
-        key = self._keys(target.key_env) if target.key_env else None
+        key = self._known_keys.get(target.key_env)
         return body.replace(key.encode(), b"***") if key else body
 
     def _key(self, target: Target) -> str:
-        if target.provider.auth_scheme == "none" or not target.key_env:
+        name = target.key_env
+        if target.provider.auth_scheme == "none" or not name:
             return ""
-        key = self._keys(target.key_env)
-        if not key:
-            raise Refusal(
-                "provider_key_missing",
-                f"this proxy has no key for provider {target.provider.name}: set"
-                f" {target.key_env} (or {target.key_env}_FILE) where `serve` runs",
-            )
+        key = self._known_keys.get(name)
+        if key is None:
+            key = self._keys(name)
+            if not key:
+                raise Refusal(
+                    "provider_key_missing",
+                    f"this proxy has no key for provider {target.provider.name}: set"
+                    f" {name} (or {name}_FILE) where `serve` runs",
+                )
+            self._known_keys[name] = key
         return key
+
+
+def _late(target: Target) -> Refusal:
+    return Refusal("upstream_timeout", f"the provider did not answer within {target.timeout:g} s")
 
 
 # A target that failed like this may be tried again, and the next one may do better.
@@ -200,6 +229,16 @@ def origin_of(provider: Provider) -> Origin:
         raise Refusal("upstream_unreachable", f"provider {provider.name}: {e}") from None
 
 
+def _request(provider: Provider, key: str, sending: Sending) -> tuple[Origin, bytes]:
+    """Where a request goes, and its head but for the last two lines: the same for all requests with
+    the same head. Raises Refusal."""
+    origin = origin_of(provider)
+    target = origin.path + _path(provider, sending, key)
+    host = (b"host", origin.authority.encode("ascii"))
+    head = request_head("POST", target, [host, *_headers(provider, key, sending)])
+    return origin, head[:-2]  # without the empty line
+
+
 def _path(provider: Provider, sending: Sending, key: str) -> str:
     """The target below the base URL's own path. A base URL that ends in the API's version (`/v1`)
     already has it."""
@@ -209,7 +248,7 @@ def _path(provider: Provider, sending: Sending, key: str) -> str:
         path = CHAT_PATH.removesuffix("/chat/completions") + sending.endpoint.path
     if path.startswith("/v1/") and provider.upstream_url.rstrip("/").endswith("/v1"):
         path = path.removeprefix("/v1")
-    query = [sending.query] if sending.query else []
+    query = [sending.head.query] if sending.head.query else []
     if provider.auth_scheme == "query" and key:
         query.append(f"key={quote(key, safe='')}")
     return path + ("?" + "&".join(query) if query else "")
@@ -218,7 +257,7 @@ def _path(provider: Provider, sending: Sending, key: str) -> str:
 def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes, bytes]]:
     """The client's headers as far as they may pass, the provider's where the client sent none, and
     ours. Answers are asked for unencoded, so that inspection sees text."""
-    headers = upstream_headers(sending.headers)
+    headers = upstream_headers(sending.head.headers)
     own = provider.auth_header.lower().encode("ascii", "replace")
     headers = [(name, value) for name, value in headers if name != own]
     present = {name for name, _ in headers}
@@ -230,7 +269,6 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
     elif key and provider.auth_scheme == "header":
         headers.append(encode(provider.auth_header.lower() or "authorization", key))
     headers.append((b"content-type", b"application/json"))
-    headers.append((b"x-client-request-id", sending.request_id.encode()))
     headers.append((b"accept-encoding", b"identity"))
     return headers
 

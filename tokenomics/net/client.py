@@ -1,36 +1,35 @@
 """The HTTP/1.1 client of the product: to providers, webhook targets and the central server.
 
-`Client.call` gives a `Call` that owns one connection until it is left. Deadlines belong to the
-caller's cancel scope. A request goes out a second time, on a fresh connection, only if a kept
-connection broke before one byte of an answer came.
+`Client.call` gives a `Call` that owns one connection until it is left. A request goes out a second
+time, on a fresh connection, only if a kept connection broke before one byte of an answer came.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import ssl
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import trio
+from trio import current_time
 
-from tokenomics.errors import Invalid
-from tokenomics.net.framing import BadBody, Decoder, decoder
+from tokenomics.net.dial import Dialer, Unreachable
+from tokenomics.net.framing import BadBody, ChunkDecoder, Decoder, decoder, whole_chunks
 from tokenomics.net.heads import AnswerHead, BadHead, parse_answer
 from tokenomics.net.message import request_head
 from tokenomics.net.origin import Origin
-from tokenomics.net.pool import Pool
-from tokenomics.net.tls import client_context
-from tokenomics.net.wire import SocketWire, TLSWire, Wire, WireError
+from tokenomics.net.pool import Pool, PoolLimits
+from tokenomics.net.proxies import Proxies
+from tokenomics.net.watch import Watch
+from tokenomics.net.wire import Wire, WireError, WireExpired
 
 MAX_ANSWER_HEAD = 64 << 10  # bytes
-CONNECT_SECONDS = 10.0
 MAX_INTERIM = 8  # 1xx answers before the real one
+SWEEP_SECONDS = 1.0  # how often idle connections are looked at
+STALL_BYTES = 64 << 10  # a peer that takes this much within `Patience.write` is slow, not stalled
 
-
-class Unreachable(Exception):
-    """No connection could be made; nothing was sent."""
+__all__ = ["Broken", "Call", "Client", "Dial", "Patience", "TimedOut", "Unreachable"]
 
 
 class Broken(Exception):
@@ -41,13 +40,33 @@ class Broken(Exception):
         self.began = began
 
 
+class TimedOut(Broken):
+    """The peer was silent, or took nothing, for longer than the caller's patience."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a call waits, in seconds. `connect` bounds the wait for a free place in the pool,
+    the name look-up and TCP; `handshake` a proxy's CONNECT and TLS, each; `write` the time until
+    the peer has taken another STALL_BYTES; `first_byte` that from the whole request to the whole
+    head; `silence` each wait for more of a body; `total` everything from the request on."""
+
+    connect: float = 10.0
+    handshake: float = 10.0
+    write: float = 60.0
+    first_byte: float = 60.0
+    silence: float = 60.0
+    total: float = math.inf
+
+
 class _Link:
-    """A connection and how often it was used."""
+    """A connection, where it goes, and whether it was used before."""
 
-    __slots__ = ("used", "wire")
+    __slots__ = ("origin", "used", "wire")
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, origin: Origin) -> None:
         self.wire = wire
+        self.origin = origin
         self.used = False
 
 
@@ -55,12 +74,26 @@ class Call:
     """One request and its answer on one connection. Use as a context manager: leaving it gives the
     connection back if the answer was read to its end, and closes it otherwise."""
 
-    def __init__(self, client: Client, origin: Origin, link: _Link) -> None:
+    __slots__ = (
+        "_began",
+        "_buffer",
+        "_client",
+        "_decoder",
+        "_head",
+        "_link",
+        "_patience",
+        "_unsent",
+        "_until",
+    )
+
+    def __init__(self, client: Client, link: _Link, patience: Patience) -> None:
         self._client = client
-        self._origin = origin
         self._link = link
+        self._patience = patience
+        self._until = math.inf if patience.total == math.inf else current_time() + patience.total
         self._buffer = b""
         self._began = False  # bytes of an answer have come, an interim one's too
+        self._unsent: WireError | None = None  # why part of the request did not go out
         self._decoder: Decoder | None = None
         self._head: AnswerHead | None = None
 
@@ -75,87 +108,176 @@ class Call:
 
     def __exit__(self, *_: object) -> None:
         finished = self._decoder is not None and self._decoder.done
-        reusable = finished and self._head is not None and self._head.keep_alive
-        self._client.give_back(self._origin, self._link, reusable and not self._buffer)
+        reusable = finished and self._unsent is None and not self._buffer
+        keep = reusable and self._head is not None and self._head.keep_alive
+        self._client.give_back(self._link, keep)
+
+    def _wait(self, seconds: float) -> None:
+        self._link.wire.deadline = min(current_time() + seconds, self._until)
 
     async def send(self, data: bytes) -> None:
-        """Send the request. Raises Broken."""
+        """Send the request. An answer that comes before all of it is sent ends the sending (RFC
+        9112 section 9.3.2); so does a broken connection, which may have brought one. Raises
+        TimedOut."""
         try:
             rest = self._link.wire.try_send(data)
             if rest:
-                await self._link.wire.send_rest(rest)
+                await self._send_rest(rest)
+        except WireExpired as e:
+            raise TimedOut(f"it took no more of the request: {e}", began=False) from None
         except WireError as e:
-            raise Broken(str(e), began=False) from e
+            self._unsent = e
 
-    async def read_head(self, method: str) -> AnswerHead:
-        """The answer's head, interim answers skipped. Raises Broken."""
+    async def _send_rest(self, rest: bytes) -> None:
+        """The part of a long request that the socket did not take at once."""
+        failed: list[WireError] = []
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                try:
+                    while not self._final_began():
+                        data = await self._link.wire.receive()
+                        self._began = self._began or bool(data)
+                        self._buffer += data
+                        if not data or len(self._buffer) > MAX_ANSWER_HEAD:
+                            break
+                except WireExpired:
+                    return  # the sender has it too
+                except WireError as e:
+                    failed.append(e)
+                    nursery.cancel_scope.cancel()
+                    return
+                failed.append(WireError("it answered before it had the whole request"))
+                nursery.cancel_scope.cancel()
+
+            async def speak() -> None:
+                try:
+                    for start in range(0, len(rest), STALL_BYTES):
+                        self._wait(self._patience.write)
+                        await self._link.wire.send_rest(rest[start : start + STALL_BYTES])
+                except WireError as e:
+                    failed.append(e)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(listen)
+            nursery.start_soon(speak)
+        if failed:
+            raise failed[0]
+
+    def _final_began(self) -> bool:
+        """Whether more than interim answers (1xx) has come. Drops those that are whole."""
+        while self._buffer.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return False
+            self._buffer = self._buffer[end + 4 :]
+        return bool(self._buffer) and not b"HTTP/1.1 1".startswith(self._buffer)
+
+    async def read_head(self, method: str, by: float) -> AnswerHead:
+        """The answer's head, interim answers skipped, in time for `by`. Raises Broken, TimedOut."""
+        self._link.wire.deadline = min(current_time() + self._patience.first_byte, self._until, by)
         for _ in range(MAX_INTERIM):
             head = parse_head(await self._read_raw_head(), method)
             if head.status >= 200:
                 self._head = head
                 self._decoder = decoder(chunked=head.chunked, length=head.length)
                 return head
+            if head.status == 101:
+                raise Broken("it switched protocols unasked", began=True)
         raise Broken("too many interim answers", began=True)
 
     async def _read_raw_head(self) -> bytes:
         while True:
             end = self._buffer.find(b"\r\n\r\n")
-            if end >= 0:
+            if 0 <= end <= MAX_ANSWER_HEAD:
                 raw, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
                 return raw
             if len(self._buffer) > MAX_ANSWER_HEAD:
                 raise Broken("the answer's head is too long", began=True)
             try:
                 data = await self._link.wire.receive()
+            except WireExpired:
+                raise TimedOut("no answer came in time", began=self._began) from None
             except WireError as e:
-                raise Broken(str(e), began=self._began) from e
+                raise Broken(str(self._unsent or e), began=self._began) from e
             if not data:
-                reason = "the connection was closed before an answer came"
-                raise Broken(reason, began=self._began)
+                reason = self._unsent or "the connection was closed before an answer came"
+                raise Broken(str(reason), began=self._began)
             self._began = True
             self._buffer += data
 
-    def receive_nowait(self) -> tuple[bytes, bool]:
-        """What of the body is here already, and whether that was its end. Raises Broken."""
-        reader = self._decoder
-        assert reader is not None, "read_head comes first"
-        if reader.done or not self._buffer:
-            return b"", reader.done
-        try:
-            data, self._buffer = reader.feed(self._buffer)
-        except BadBody as e:
-            raise Broken(str(e), began=True) from e
-        return data, reader.done
+    @property
+    def ended(self) -> bool:
+        """Whether the body has been read to its end."""
+        return self._decoder is not None and self._decoder.done
 
     async def receive(self) -> bytes:
-        """Some bytes of the body, b"" at its end. Raises Broken if it ends early."""
+        """Some bytes of the body, b"" at its end. Raises Broken if it ends early, or TimedOut."""
         reader = self._decoder
         assert reader is not None, "read_head comes first"
         try:
             while not reader.done:
                 data, self._buffer = self._buffer, b""
                 if not data:
-                    data = await self._link.wire.receive()
+                    data = await self._more()
                     if not data:
                         reader.eof()
                         break
                 body, self._buffer = reader.feed(data)
                 if body:
                     return body
-        except (WireError, BadBody) as e:
+        except BadBody as e:
             raise Broken(str(e), began=True) from e
         return b""
 
+    async def receive_chunks(self, end: bytes) -> bytes:
+        """More of a chunked body as it stands on the wire, if that is whole chunks of which each
+        ends with `end`; b"" where it is not: `receive` has it then. Raises Broken, TimedOut."""
+        if not isinstance(self._decoder, ChunkDecoder) or not self._decoder.between_chunks:
+            return b""
+        data = self._buffer or await self._more()
+        if whole_chunks(data, end):
+            self._buffer = b""
+            return data
+        self._buffer = data
+        return b""
+
+    def put_back(self, data: bytes) -> None:
+        """What `receive_chunks` gave is to be had by `receive` after all."""
+        self._buffer = data + self._buffer
+
+    async def _more(self) -> bytes:
+        self._wait(self._patience.silence)
+        try:
+            return await self._link.wire.receive()
+        except WireExpired:
+            seconds = self._patience.silence
+            raise TimedOut(f"it was silent for {seconds:g} s", began=True) from None
+        except WireError as e:
+            raise Broken(str(e), began=True) from e
+
+    async def drain(self, seconds: float) -> None:
+        """Read an end that should be near, so that the connection can be used again; what else
+        comes is dropped, and so is the connection if nothing does."""
+        self._until = current_time() + seconds
+        with contextlib.suppress(Broken):
+            await self.receive()
+
     async def read_all(self, limit: int) -> bytes:
-        """The whole body. Raises Broken if it is longer than `limit` bytes or ends early."""
-        parts: list[bytes] = []
-        size = 0
-        while data := await self.receive():
+        """The whole body. Raises Broken if it is longer than `limit` bytes or ends early, or
+        TimedOut."""
+        body = await self.receive()
+        if self.ended and len(body) <= limit:
+            return body
+        parts = [body]
+        size = len(body)
+        while size <= limit:
+            data = await self.receive()
+            if not data:
+                return b"".join(parts)
             size += len(data)
-            if size > limit:
-                raise Broken(f"the answer is longer than {limit} bytes", began=True)
             parts.append(data)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        raise Broken(f"the answer is longer than {limit} bytes", began=True)
 
 
 def parse_head(raw: bytes, method: str) -> AnswerHead:
@@ -170,11 +292,32 @@ Dial = Callable[[Origin], Awaitable[Wire]]
 
 
 class Client:
-    """Keeps connections. `dialers` serve schemes of their own (the built-in echo provider)."""
+    """Keeps connections. `dialers` serve schemes of their own (the built-in echo provider).
 
-    def __init__(self, dialers: dict[str, Dial] | None = None) -> None:
+    While `run` runs, the deadlines of calls hold and idle connections are closed in time; without
+    it, the caller's cancel scope is what bounds a call.
+    """
+
+    def __init__(
+        self,
+        dialers: dict[str, Dial] | None = None,
+        proxies: Proxies | None = None,
+        limits: PoolLimits | None = None,
+    ) -> None:
         self._dialers = dialers or {}
-        self._pool: Pool[_Link] = Pool(lambda link: link.wire.is_quiet())
+        self._dialer = Dialer(proxies or Proxies.from_env({}))
+        self._pool: Pool[_Link] = Pool(lambda link: link.wire.is_quiet(), limits or PoolLimits())
+        self._room = trio.lowlevel.ParkingLot()  # waits for a connection to be closed or kept
+        self._watch = Watch()
+
+    async def run(self) -> None:
+        """Hold calls to their deadlines, and close what idles too long, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch.run)
+            while True:
+                await trio.sleep(SWEEP_SECONDS)
+                for link in self._pool.overdue(current_time()):
+                    self._close(link)
 
     async def call(
         self,
@@ -183,24 +326,32 @@ class Client:
         target: str,
         headers: list[tuple[bytes, bytes]],
         body: bytes = b"",
+        patience: Patience | None = None,
     ) -> Call:
         """Send a request and read the answer's head. The caller closes the Call.
 
-        `target` is below the origin's own path. Raises Unreachable or Broken.
+        `target` is below the origin's own path. Raises Unreachable, Broken or TimedOut.
         """
         fields = [(b"host", origin.authority.encode("ascii")), *headers]
         if body or method not in ("GET", "HEAD", "DELETE"):
             fields.append((b"content-length", b"%d" % len(body)))
         data = request_head(method, origin.path + target, fields) + body
+        return await self.exchange(origin, method, data, patience or Patience())
+
+    async def exchange(
+        self, origin: Origin, method: str, data: bytes, patience: Patience, by: float = math.inf
+    ) -> Call:
+        """The same for a request whose bytes stand already, Host and all, and for an answer that
+        must begin by a time of trio's clock."""
         while True:
-            link = await self._connect(origin)
-            call = Call(self, origin, link)
+            link = self._kept(origin) or await self._fresh(origin, patience, by)
+            call = Call(self, link, patience)
             try:
                 await call.send(data)
-                await call.read_head(method)
+                await call.read_head(method, by)
             except Broken as e:
                 call.__exit__()
-                if e.began or not link.used:
+                if e.began or not link.used or isinstance(e, TimedOut):
                     raise
                 continue  # a kept connection that the peer closed under us
             except BaseException:
@@ -208,73 +359,67 @@ class Client:
                 raise
             return call
 
-    async def _connect(self, origin: Origin) -> _Link:
-        link, closing = self._pool.take(origin.key, trio.current_time())
+    def _kept(self, origin: Origin) -> _Link | None:
+        link, closing = self._pool.take(origin.key, current_time())
         for old in closing:
-            old.wire.close()
+            self._close(old)
         if link is not None:
             link.used = True
-            return link
-        dial_own = self._dialers.get(origin.scheme)
-        return _Link(await (dial_own(origin) if dial_own else dial(origin)))
+        return link
 
-    def give_back(self, origin: Origin, link: _Link, reusable: bool) -> None:
+    async def _fresh(self, origin: Origin, patience: Patience, by: float) -> _Link:
+        """A connection of one's own, once there is room for it. Raises Unreachable, TimedOut."""
+        connect = min(patience.connect, by - current_time())
+        if connect <= 0:
+            raise TimedOut("no time is left for a connection", began=False)
+        with trio.move_on_after(connect):
+            while not self._pool.has_room(origin.key):
+                await self._room.park()
+                link = self._kept(origin)
+                if link is not None:
+                    return link
+        if not self._pool.has_room(origin.key):
+            limit = self._pool.limits.max_open
+            raise Unreachable(f"{origin.authority}: all {limit} connections are in use")
+        self._pool.opened(origin.key)
+        try:
+            dial_own = self._dialers.get(origin.scheme)
+            if dial_own is not None:
+                wire = await dial_own(origin)
+            else:
+                wire = await self._dialer.dial(origin, connect, patience.handshake)
+        except BaseException:
+            self._pool.closed(origin.key)
+            self._room.unpark()
+            raise
+        self._watch.add(wire)
+        return _Link(wire, origin)
+
+    def give_back(self, link: _Link, reusable: bool) -> None:
         """Keep or close a connection that a Call is done with."""
-        if not reusable:
-            link.wire.close()
-            return
-        for old in self._pool.put(origin.key, link, trio.current_time()):
-            old.wire.close()
+        if reusable:
+            closing = self._pool.put(link.origin.key, link, current_time())
+        else:
+            closing = [link]
+        for old in closing:
+            self._close(old)
+        if self._room:
+            self._room.unpark()
+
+    def _close(self, link: _Link) -> None:
+        self._dialer.remember(link.origin, link.wire)
+        self._pool.closed(link.origin.key)
+        self._watch.remove(link.wire)
+        link.wire.close()
+
+    def refresh(self) -> None:
+        """Files and names may have changed: make connections anew from now on. Those in use go on
+        to the end of their call."""
+        self._dialer.forget()
+        for link in self._pool.clear():
+            self._close(link)
 
     def close(self) -> None:
         """Close the kept connections."""
         for link in self._pool.clear():
-            link.wire.close()
-
-
-async def dial(origin: Origin) -> Wire:
-    """Connect, and shake hands if it is https. Raises Unreachable; bounded by CONNECT_SECONDS."""
-    context = _context(origin)
-    with trio.move_on_after(CONNECT_SECONDS):
-        try:
-            stream = await trio.open_tcp_stream(origin.host, origin.port)
-        except OSError as e:
-            raise Unreachable(f"{origin.authority}: {_reason(e)}") from e
-        sock = socket.socket(fileno=stream.socket.detach())
-        return SocketWire(sock) if context is None else await _secure(sock, context, origin)
-    raise Unreachable(f"{origin.authority}: no connection within {CONNECT_SECONDS:.0f} s")
-
-
-def _context(origin: Origin) -> ssl.SSLContext | None:
-    if origin.scheme == "http":
-        return None
-    try:
-        return client_context(insecure=origin.insecure, ca_file=origin.ca_file)
-    except Invalid as e:  # the file was good at start, and is not any more
-        raise Unreachable(f"{origin.authority}: {e}") from None
-
-
-async def _secure(sock: socket.socket, context: ssl.SSLContext, origin: Origin) -> Wire:
-    wire = TLSWire(sock, context, server_name=origin.host)
-    try:
-        await wire.handshake()
-    except WireError as e:
-        wire.close()
-        raise Unreachable(f"{origin.authority}: {e}") from e
-    except BaseException:
-        wire.close()
-        raise
-    return wire
-
-
-def _reason(error: OSError) -> str:
-    """The plain reason out of trio's grouped connection errors."""
-    cause = error.__cause__
-    if isinstance(cause, OSError):
-        error = cause
-    elif isinstance(cause, ExceptionGroup):
-        with contextlib.suppress(StopIteration):
-            error = next(e for e in cause.exceptions if isinstance(e, OSError))
-    if error.errno is not None and error.errno > 0:  # not getaddrinfo's numbers
-        return os.strerror(error.errno)  # trio's text names the address again
-    return error.strerror or str(error)
+            self._close(link)

@@ -1,38 +1,43 @@
 """One client connection: its requests in turn, its deadlines, its answers.
 
-One task and one cancel scope per connection; the scope's deadline moves with what is waited for.
-The application is one async function `app(request, reply)`; what it raises is its bug, answered
-with 500.
+One task and one cancel scope per connection; each wait's deadline is a number on the wire, which
+the server's watch looks at. The application is one async function `app(request, reply)`; what it
+raises is its bug, answered with 500.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import select
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Protocol
 
 import trio
+from trio import current_time
 
 from tokenomics.errors import Refusal
 from tokenomics.net.framing import LAST_CHUNK, BadBody, chunk, decoder
 from tokenomics.net.heads import BadHead, HeadJudge, RequestHead
-from tokenomics.net.message import answer_head
-from tokenomics.net.wire import TLSWire, Wire, WireError
+from tokenomics.net.message import answer_head, block, status_line
+from tokenomics.net.wire import TLSWire, Wire, WireError, WireExpired
 
 HANDSHAKE_SECONDS = 10.0
-# A reader that takes this much within the stall limit is slow, not stalled.
+# A client that sends or takes this much within the stall limit is slow, not stalled: about 1 KiB/s.
 STALL_BYTES = 64 << 10
 # How long and how many reads a refused client may go on sending before the connection is cut.
 LINGER_SECONDS = 1.0
 LINGER_READS = 64
 # Any client takes interim answers, asked for or not (RFC 9110 section 15.2).
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NO_BODY = (204, 304)  # RFC 9110 section 6.4.1
+_RESET = select.EPOLLERR | select.EPOLLHUP
 
-ReplyHeaders = list[tuple[bytes, bytes]]
+ReplyHeaders = Iterable[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,11 @@ class Request:
         self.head = head
         self.peer = connection.peer
 
+    @property
+    def max_body(self) -> int:
+        """Bytes that a body may have; for who decodes one."""
+        return self._connection.max_body
+
     async def body(self) -> bytes:
         """The whole body. Raises Refusal `body_too_large` or `invalid_request`."""
         if self._body is None:
@@ -73,57 +83,83 @@ class Request:
 
 
 class Reply:
-    """The answer to one request: either `send` once, or `start`, `write`..., `end`."""
+    """The answer to one request: either `send` once, or `start`, `write`..., `end`.
 
-    __slots__ = ("_bodiless", "_chunked", "_connection", "ended", "started")
+    `lines` are header lines that stand already, each with its end: a provider's, passed on.
+    """
+
+    __slots__ = ("_bodiless", "_connection", "chunked", "ended", "started")
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
         self._connection = connection
         self._bodiless = head.method == "HEAD"
-        self._chunked = head.http11
+        self.chunked = head.http11  # whether the body of `start` goes out in chunks
         self.started = False
         self.ended = False
 
-    async def send(self, status: int, headers: ReplyHeaders, body: bytes = b"") -> None:
+    async def send(
+        self, status: int, headers: ReplyHeaders = (), body: bytes = b"", *, lines: bytes = b""
+    ) -> None:
         """The whole answer in one go. Raises WireError if the client is gone."""
         self.started = self.ended = True
         self._connection.probe = b""  # nothing may follow an answer that is whole
-        head = [*headers, (b"content-length", b"%d" % len(body))]
-        await self._connection.write(self._head(status, head) + (b"" if self._bodiless else body))
+        head = self._head(status, headers, lines)
+        if status in _NO_BODY:
+            await self._connection.write(head + b"\r\n")
+            return
+        head += b"content-length: %d\r\n\r\n" % len(body)
+        await self._connection.write(head if self._bodiless else head + body)
 
-    async def start(self, status: int, headers: ReplyHeaders, *, probe: bytes = b"") -> None:
+    async def start(
+        self, status: int, headers: ReplyHeaders = (), *, lines: bytes = b"", probe: bytes = b""
+    ) -> None:
         """Begin an answer whose length is not known.
 
         `probe` is body that changes nothing (a comment of an event stream): it is sent if the
         client stops sending, to see whether it still reads.
         """
         self.started = True
-        self._connection.probe = chunk(probe) if probe and self._chunked else probe
-        if self._chunked:
-            headers = [*headers, (b"transfer-encoding", b"chunked")]
-        else:
+        self._connection.probe = chunk(probe) if probe and self.chunked else probe
+        if not self.chunked:
             self._connection.keep_alive = False
-        await self._connection.write(self._head(status, headers))
+        head = self._head(status, headers, lines)
+        end = b"transfer-encoding: chunked\r\n\r\n" if self.chunked else b"\r\n"
+        await self._connection.write(head + end)
 
     async def write(self, data: bytes) -> None:
         """Send some of the body."""
         if data and not self._bodiless:
-            await self._connection.write(chunk(data) if self._chunked else data)
+            await self._connection.write(chunk(data) if self.chunked else data)
+
+    async def write_chunks(self, data: bytes) -> None:
+        """Send some of a `chunked` body that is framed already, as whole chunks."""
+        await self._connection.write(data)
 
     async def end(self) -> None:
         """End the body; without it the client sees that the answer is not whole."""
         self.ended = True
         self._connection.probe = b""
-        if self._chunked and not self._bodiless:
+        if self.chunked and not self._bodiless:
             await self._connection.write(LAST_CHUNK)
 
-    def _head(self, status: int, headers: ReplyHeaders) -> bytes:
-        self._connection.give_up_body()
-        if not self._connection.keep_alive:
-            headers = [*headers, (b"connection", b"close")]
-        elif not self._chunked:  # an HTTP/1.0 client waits for the end if it isn't told
-            headers = [*headers, (b"connection", b"keep-alive")]
-        return answer_head(status, headers)
+    def _head(self, status: int, headers: ReplyHeaders, lines: bytes) -> bytes:
+        """The head but for its last lines. Every answer has a Date (RFC 9110 section 6.6.1), an
+        HTTP/1.0 client is told that it may go on (it waits for the end otherwise)."""
+        connection = self._connection
+        connection.give_up_body()
+        own = block(headers)
+        date = b"" if b"\ndate:" in (b"\n" + lines).lower() else date_line(int(time.time()))
+        if not connection.keep_alive:
+            own += b"connection: close\r\n"
+        elif not self.chunked:
+            own += b"connection: keep-alive\r\n"
+        return b"%b%b%b%b" % (status_line(status), lines, date, own)
+
+
+@lru_cache(maxsize=2)
+def date_line(second: int) -> bytes:
+    """The Date header of a second since the epoch (RFC 9110 section 5.6.7)."""
+    return b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
 
 
 App = Callable[[Request, Reply], Awaitable[None]]
@@ -138,16 +174,10 @@ class Host(Protocol):
     judge: HeadJudge
     draining: bool
 
-    def began(self, connection: Connection) -> None:
-        """A request is running on the connection: watch its client."""
-
-    def ended(self, connection: Connection) -> None:
-        """It is over."""
-
 
 class Connection:
-    """One client connection. Owned by its task; only `keep_alive`, `scope` and the socket are
-    touched by others (drain and the watcher)."""
+    """One client connection. Owned by its task; only `keep_alive`, `scope` and `hung_up` are
+    touched by others (drain and the watch)."""
 
     def __init__(self, host: Host, wire: Wire, peer: str) -> None:
         self._host = host
@@ -156,30 +186,23 @@ class Connection:
         self._buffer = b""
         self._length: int | None = 0  # of the current request's body; None: chunked
         self._unread = False  # a body that the application has not read to its end
+        self._ended_sending = False  # the client's side is closed, as far as the kernel knows
+        self.max_body = host.limits.max_body
         self.probe = INTERIM
         self.peer = peer
         self.keep_alive = True
         self.idle = True  # between requests: nothing is lost by closing now
-        self.half_closed = False
         self.scope = trio.CancelScope()
-
-    @property
-    def sock(self) -> socket.socket:
-        """The socket, for the watcher."""
-        return self._wire.sock
 
     async def run(self) -> None:
         """Serve requests until either side ends the connection."""
-        with self.scope:
-            try:
-                await self._shake_hands()
-                await self._serve_all()
-                if self._unread:
-                    await self._linger()
-            except WireError:
-                pass  # the client is gone; there is nobody to tell
-        if self.scope.cancelled_caught and self.idle and self._buffer:
-            self._say(408, "the request head did not arrive in time")
+        with self.scope, contextlib.suppress(WireError):  # there is nobody left to tell
+            if isinstance(self._wire, TLSWire):
+                self._wire.deadline = current_time() + HANDSHAKE_SECONDS
+                await self._wire.handshake()
+            await self._serve_all()
+            if self._unread:
+                await self._linger()
 
     async def _serve_all(self) -> None:
         while self.keep_alive and not self._host.draining:
@@ -193,19 +216,15 @@ class Connection:
                 return
             await self._serve(head)
 
-    async def _shake_hands(self) -> None:
-        if isinstance(self._wire, TLSWire):
-            self.scope.deadline = trio.current_time() + HANDSHAKE_SECONDS
-            await self._wire.handshake()
-
     async def _serve(self, head: RequestHead) -> None:
         self.idle = False
         self.probe = INTERIM if head.http11 else b""
         self.keep_alive = head.keep_alive and not self._host.draining
-        request, reply = Request(self, head), Reply(self, head)
-        self._host.began(self)
+        if self._ended_sending:
+            self._try_client()
+        reply = Reply(self, head)
         try:
-            await self._host.app(request, reply)
+            await self._host.app(Request(self, head), reply)
         except WireError:
             self.keep_alive = False
         except Exception as e:  # noqa: BLE001  outer door: a bug ends one request, not the server
@@ -213,17 +232,16 @@ class Connection:
             self._host.report("error", f"request failed: {e!r}", error=e)
             if not reply.started:
                 await reply.send(500, [(b"content-type", b"text/plain")], b"internal error\n")
-        finally:
-            self._host.ended(self)
         if not reply.ended or self._unread or self._host.draining:
             self.keep_alive = False
         self.idle = True
 
     async def _read_head(self) -> RequestHead | None:
-        """The next head, or None if the client closed. Raises BadHead."""
-        limits = self._limits
-        self.scope.deadline = trio.current_time() + limits.keep_alive
+        """The next head, or None if the client closed or was idle too long. Raises BadHead."""
+        limits, wire = self._limits, self._wire
+        wire.deadline = current_time() + limits.keep_alive
         started = False
+        end = -1
         while True:
             if not started:
                 self._buffer = self._buffer.lstrip(b"\r\n")
@@ -232,8 +250,13 @@ class Connection:
                 break
             if self._buffer and not started:  # from the first byte, whatever comes after it
                 started = True
-                self.scope.deadline = trio.current_time() + limits.head_timeout
-            data = await self._wire.receive()
+                wire.deadline = current_time() + limits.head_timeout
+            try:
+                data = await wire.receive()
+            except WireExpired:
+                if self._buffer:
+                    raise BadHead("the request head did not arrive in time", 408) from None
+                return None
             if not data:
                 return None
             self._buffer += data
@@ -243,7 +266,6 @@ class Connection:
         head, length = self._host.judge.judge(raw)
         self._length = length
         self._unread = length != 0
-        self.scope.deadline = math.inf
         return head
 
     async def read_body(self, head: RequestHead) -> bytes:
@@ -255,29 +277,37 @@ class Connection:
             body, self._buffer = self._buffer[:length], self._buffer[length:]
             self._unread = False
             return body
-        if head.http11 and head.get(b"expect") is not None and not self._buffer:
+        if head.http11 and b"expect" in head.fields and not self._buffer:
             await self.write(INTERIM)
+        try:
+            return await self._receive_body(length, limit)
+        except BadBody as e:
+            raise Refusal("invalid_request", f"malformed request body: {e}") from None
+        except WireExpired:
+            raise Refusal(
+                "request_timeout", f"the request body stalled for {self._limits.stall:g} s"
+            ) from None
+
+    async def _receive_body(self, length: int | None, limit: int) -> bytes:
         reader = decoder(chunked=length is None, length=length)
         parts: list[bytes] = []
         size = 0
+        due = 0  # bytes that extend the deadline
         data, self._buffer = self._buffer, b""
-        try:
-            while True:
-                part, data = reader.feed(data)
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    raise _too_large(limit)
-                if reader.done:
-                    break
-                self.scope.deadline = trio.current_time() + self._limits.stall
-                data = await self._wire.receive()
-                if not data:
-                    raise WireError("closed inside a request body")
-        except BadBody as e:
-            raise Refusal("invalid_request", f"malformed request body: {e}") from None
-        finally:
-            self.scope.deadline = math.inf
+        while True:
+            part, data = reader.feed(data)
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            if reader.done:
+                break
+            if size >= due:
+                due = size + STALL_BYTES
+                self._wire.deadline = current_time() + self._limits.stall
+            data = await self._wire.receive()
+            if not data:
+                raise WireError("closed inside a request body")
         self._buffer = data
         self._unread = False
         return b"".join(parts)
@@ -297,9 +327,8 @@ class Connection:
         if rest:
             probe, self.probe = self.probe, b""  # it would land inside of what is sent
             for start in range(0, len(rest), STALL_BYTES):
-                self.scope.deadline = trio.current_time() + self._limits.stall
+                self._wire.deadline = current_time() + self._limits.stall
                 await self._wire.send_rest(rest[start : start + STALL_BYTES])
-            self.scope.deadline = math.inf
             self.probe = probe
 
     async def _linger(self) -> None:
@@ -307,10 +336,10 @@ class Connection:
         resets it, and the answer would be lost (RFC 9112 section 9.6)."""
         with contextlib.suppress(OSError):
             self._wire.sock.shutdown(socket.SHUT_WR)
-        with trio.move_on_after(LINGER_SECONDS):
-            for _ in range(LINGER_READS):
-                if not await self._wire.receive():
-                    break
+        self._wire.deadline = current_time() + LINGER_SECONDS
+        for _ in range(LINGER_READS):
+            if not await self._wire.receive():
+                break
 
     def _say(self, status: int, message: str) -> None:
         body = message.encode() + b"\n"
@@ -319,30 +348,35 @@ class Connection:
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
-        try:
+        with contextlib.suppress(WireError):
             self._wire.try_send(answer_head(status, headers) + body)
-        except WireError:
-            return
 
-    def look(self, events: int) -> None:
-        """What the watcher saw on the socket: a reset, or the end of the client's sending.
-
-        A client that half-closed still wants its answer, one that closed does not. The two look
-        alike until something is sent, so something harmless is: a client that is gone resets on it.
-        """
-        if events & (select.POLLERR | select.POLLHUP | select.POLLNVAL):
+    def hung_up(self, events: int) -> None:
+        """The watch saw a reset, or the end of the client's sending."""
+        self._ended_sending = True
+        if self.idle:
+            return  # the task is reading, and learns it by that
+        if events & _RESET:
             self.keep_alive = False
             self.scope.cancel()
-        elif events & select.POLLRDHUP and self.probe and not self.half_closed:
-            self.keep_alive = False
-            try:
-                rest = self._wire.try_send(self.probe)
-            except WireError:
-                self.scope.cancel()
-                return
-            self.half_closed = rest != self.probe  # the socket is full: look again
-            if rest and self.half_closed:  # half a probe would garble what follows
-                self.scope.cancel()
+        else:
+            self._try_client()
+
+    def _try_client(self) -> None:
+        """Find out whether a client that ended its sending is gone.
+
+        One that half-closed still wants its answer, one that closed does not. The two look alike
+        until something is sent, so something harmless is: a client that is gone resets on it.
+        """
+        probe, self.probe = self.probe, b""  # once is enough
+        self.keep_alive = False
+        try:
+            rest = self._wire.try_send(probe) if probe else b""
+        except WireError:
+            self.scope.cancel()
+            return
+        if rest and rest != probe:  # half a probe would garble what follows
+            self.scope.cancel()
 
 
 def _too_large(limit: int) -> Refusal:

@@ -7,12 +7,46 @@ stays with the caller. A body that ends early is never complete.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # A chunk's size line with its extensions. Extensions carry nothing we use; a bound keeps a sender
 # from feeding them for ever.
 MAX_SIZE_LINE = 256
 MAX_TRAILERS = 8192
+_PLAIN_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[\t\x20-\x7e]*)?")
+
+
+@lru_cache(maxsize=4096)
+def _size(line: bytes) -> int:
+    """The size that a chunk's first line gives; -1 if it is malformed."""
+    match = _SIZE_LINE.fullmatch(line)
+    return int(match[1], 16) if match else -1
+
+
+@lru_cache(maxsize=4096)
+def _plain_size(line: bytes) -> int:
+    return int(line, 16) if _PLAIN_SIZE.fullmatch(line) else -1
+
+
+def whole_chunks(data: bytes, end: bytes) -> bool:
+    """Whether `data` is whole chunks without extensions, none of them the last, each of which ends
+    with `end`.
+
+    Such bytes can be passed on as they stand, if they begin between two chunks.
+    """
+    position, size = 0, len(data)
+    while position < size:
+        line = data.find(b"\r\n", position, position + MAX_SIZE_LINE)
+        if line < 0:
+            return False
+        length = _plain_size(data[position:line])
+        position = line + 4 + length
+        if length <= 0 or data[position - 2 : position] != b"\r\n":
+            return False
+        if not data.endswith(end, line + 2, position - 2):
+            return False
+    return size > 0
 
 
 class BadBody(Exception):
@@ -66,6 +100,11 @@ class ChunkDecoder:
         self._left = 0  # bytes left of the current chunk
         self._state = self._size_line
 
+    @property
+    def between_chunks(self) -> bool:
+        """Whether what comes next is the beginning of a chunk."""
+        return self._state == self._size_line and not self._pending
+
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """(body bytes, what follows the body). Raises BadBody."""
         data = self._pending + data if self._pending else data
@@ -95,10 +134,9 @@ class ChunkDecoder:
             if len(data) - start >= MAX_SIZE_LINE:
                 raise BadBody("a chunk's size line is too long")
             return -1
-        match = _SIZE_LINE.fullmatch(data, start, end)
-        if match is None:
+        self._left = _size(data[start:end])
+        if self._left < 0:
             raise BadBody("malformed chunk size")
-        self._left = int(match[1], 16)
         self._state = self._chunk_end if self._left else self._trailers
         return end + 2
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import h11
 
@@ -19,6 +21,7 @@ RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 MAX_MEMO = 1024  # heads; a full memo is emptied, which costs one judgement per client again
 MAX_MEMO_HEAD = 4096  # bytes; longer heads are rare and are judged anew each time
+MAX_MEMO_LINE = 256  # bytes; a longer line of an answer is a cookie or a policy
 MAX_HEADERS = 128  # fields of one head; browsers and SDKs send 10 to 30
 MAX_TARGET = 8192  # bytes (RFC 9112 section 3 asks for at least 8000)
 
@@ -31,8 +34,8 @@ _FOLD = re.compile(rb"\n[ \t]")
 _REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9]\.[0-9])\r\n")
 _ABSOLUTE = re.compile(r"https?://[^/?]+(.*)", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=-]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\x00]*?)[ \t]*")
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 
 
@@ -47,7 +50,11 @@ class BadHead(Exception):
 @dataclass(frozen=True, slots=True)
 class RequestHead:
     """A request's head. Header names are lower-case bytes; `length` is the body's Content-Length,
-    None for a chunked body. `fields` has the first value of each name."""
+    None for a chunked body. `fields` has the first value of each name.
+
+    Requests with equal heads share one object. `derived` keeps what was worked out from these bytes
+    and never changes while they stay the same, under a key of whoever worked it out.
+    """
 
     method: str
     path: str
@@ -57,6 +64,7 @@ class RequestHead:
     fields: dict[bytes, bytes]
     keep_alive: bool
     length: int | None
+    derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def get(self, name: bytes) -> str | None:
         """A header's first value as text, or None."""
@@ -64,9 +72,9 @@ class RequestHead:
         return None if value is None else value.decode("latin-1")
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
-    """An answer's head. `length` is None where the body is chunked or ends with the connection."""
+class AnswerHead(NamedTuple):
+    """An answer's head. `length` is None where the body is chunked or ends with the connection.
+    `lines` are the header lines as they came, one per header, without their ends."""
 
     status: int
     headers: RawHeaders
@@ -74,6 +82,7 @@ class AnswerHead:
     keep_alive: bool
     chunked: bool
     length: int | None
+    lines: tuple[bytes, ...] = ()
 
 
 class HeadJudge:
@@ -121,6 +130,8 @@ def judge_request(head: bytes) -> RequestHead:
     for name, value in headers:
         fields.setdefault(name, value)
     _check_host(headers, version)
+    if fields.get(b"expect", b"100-continue").lower() != b"100-continue":
+        raise BadHead("the expectation is not 100-continue", 417)
     path, query = _target(request.target, request.method)
     tokens = _tokens(headers, b"connection")
     http11 = version == b"1.1"
@@ -219,47 +230,56 @@ def _persists(connection: list[bytes], http11: bool) -> bool:
 def parse_answer(head: bytes, method: str) -> AnswerHead:
     """An upstream's answer head, to a request of `method`. Raises BadHead.
 
-    Strict where a mistake would mix up bodies: line endings, field syntax, lengths.
+    Strict where a mistake would mix up bodies: line endings, field syntax, lengths. Providers send
+    most lines again and again, so each line's reading is remembered.
     """
-    line = _STATUS_LINE.match(head)
-    if line is None:
-        raise BadHead("malformed status line")
-    position = line.end()
-    headers: list[tuple[bytes, bytes]] = []
-    while not head.startswith(b"\r\n", position):
-        field = _FIELD.match(head, position)
-        if field is None or len(headers) >= MAX_HEADERS:
-            raise BadHead("malformed header in the answer")
-        if b"\x00" in field[2]:
-            raise BadHead("control byte in the answer's head")
-        headers.append((field[1].lower(), field[2]))
-        position = field.end()
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        fields.setdefault(name, value)
-    status, http11 = int(line[2]), line[1] == b"1"
+    lines = head.split(b"\r\n")
+    if lines[-2:] != [b"", b""]:
+        raise BadHead("malformed answer head")
+    status, http11 = _status_line(lines[0])
+    lines = lines[1:-2]
+    if len(lines) > MAX_HEADERS:
+        raise BadHead("too many header fields in the answer")
+    headers = [_field(line) if len(line) <= MAX_MEMO_LINE else _read_field(line) for line in lines]
+    fields = dict(reversed(headers))  # of several, the first one stays
     tokens = _tokens(headers, b"connection") if b"connection" in fields else []
-    keep_alive = _persists(tokens, http11)
-    chunked, length = _answer_framing(headers, status, method)
-    if length is None and not chunked:
-        keep_alive = False
-    return AnswerHead(status, tuple(headers), fields, keep_alive, chunked, length)
+    chunked, length = _answer_framing(headers, fields, status, method)
+    keep_alive = _persists(tokens, http11) and (chunked or length is not None)
+    return AnswerHead(status, tuple(headers), fields, keep_alive, chunked, length, tuple(lines))
+
+
+@lru_cache(maxsize=256)
+def _status_line(line: bytes) -> tuple[int, bool]:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise BadHead("malformed status line")
+    return int(match[2]), match[1] == b"1"
+
+
+def _read_field(line: bytes) -> tuple[bytes, bytes]:
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        raise BadHead("malformed header in the answer")
+    return match[1].lower(), match[2]
+
+
+_field = lru_cache(maxsize=4096)(_read_field)
 
 
 def _answer_framing(
-    headers: list[tuple[bytes, bytes]], status: int, method: str
+    headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes], status: int, method: str
 ) -> tuple[bool, int | None]:
     """(chunked, length) by RFC 9112 section 6.3; (False, None) is a body until close."""
     if method == "HEAD" or status in (204, 304) or status < 200:
         return False, 0
-    lengths = {value for name, value in headers if name == b"content-length"}
-    codings = _tokens(headers, b"transfer-encoding")
-    if codings:
-        if codings != [b"chunked"] or lengths:
-            raise BadHead("the answer mixes transfer-encoding and content-length")
+    if b"transfer-encoding" in fields:
+        codings = _tokens(headers, b"transfer-encoding")
+        if codings != [b"chunked"] or b"content-length" in fields:
+            raise BadHead("the answer's transfer-encoding is not chunked, or it has a length too")
         return True, None
-    if not lengths:
+    if b"content-length" not in fields:
         return False, None
+    lengths = {value for name, value in headers if name == b"content-length"}
     if len(lengths) > 1:
         raise BadHead("the answer has two lengths")
     length = lengths.pop()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 
-from tokenomics.net.heads import RawHeaders
+from tokenomics.net.heads import AnswerHead, RawHeaders
 
 # RFC 9110 section 7.6.1, and what proxies add and must not be taken from a client.
 HOP_BY_HOP = frozenset(
@@ -62,14 +63,24 @@ def upstream_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     return [(n, v) for n, v in headers if n not in _NOT_UPSTREAM and n not in named]
 
 
-def downstream_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
-    """A provider's headers as far as a client may see them."""
-    named = _named_by_connection(headers)
-    return [
-        (n, v)
-        for n, v in headers
-        if n not in _NOT_DOWNSTREAM and n not in named and not n.startswith(_ACCOUNT)
-    ]
+def downstream_block(head: AnswerHead) -> bytes:
+    """A provider's header lines as far as a client may see them, as they came."""
+    if b"connection" in head.fields:
+        named = _named_by_connection(head.headers)
+        lines = [
+            line
+            for line, (name, _) in zip(head.lines, head.headers, strict=True)
+            if _passes_down(line) and name not in named
+        ]
+    else:
+        lines = [line for line in head.lines if _passes_down(line)]
+    return b"\r\n".join([*lines, b""]) if lines else b""
+
+
+@lru_cache(maxsize=4096)
+def _passes_down(line: bytes) -> bool:
+    name = line.partition(b":")[0].lower()
+    return name not in _NOT_DOWNSTREAM and not name.startswith(_ACCOUNT)
 
 
 def _named_by_connection(headers: RawHeaders) -> set[bytes]:
@@ -89,17 +100,23 @@ def encode(name: str, value: str) -> tuple[bytes, bytes]:
     return name.encode("ascii"), value.encode("latin-1")
 
 
+def block(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as lines, each with its end."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
 def request_head(method: str, target: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The bytes of a request head."""
-    lines = [b"%b %b HTTP/1.1\r\n" % (method.encode(), target.encode("ascii"))]
-    lines += [b"%b: %b\r\n" % header for header in headers]
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    line = b"%b %b HTTP/1.1\r\n" % (method.encode(), target.encode("ascii"))
+    return b"%b%b\r\n" % (line, block(headers))
+
+
+@lru_cache(maxsize=256)
+def status_line(status: int) -> bytes:
+    """The first line of an answer, with its end."""
+    return b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, "Status").encode())
 
 
 def answer_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The bytes of an answer head."""
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, "Status").encode())]
-    lines += [b"%b: %b\r\n" % header for header in headers]
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    return b"%b%b\r\n" % (status_line(status), block(headers))

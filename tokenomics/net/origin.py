@@ -7,12 +7,19 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+DIRECT = "direct"
+
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
-    """`path` is the base URL's own path, without a final slash."""
+    """Where connections go, and how. `path` is the base URL's own path, without a final slash.
+
+    `ca_file` has CAs to trust beside the system's; `cert_file` and `key_file` are a client
+    certificate; `proxy` is the URL of an HTTP proxy, DIRECT for none, "" for what the environment
+    says.
+    """
 
     scheme: str
     host: str
@@ -20,13 +27,17 @@ class Origin:
     path: str = ""
     insecure: bool = False
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    proxy: str = ""
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """What connections are pooled under."""
-        return f"{self.scheme}://{self.host}:{self.port} {self.insecure} {self.ca_file}"
+        tls = (self.insecure, self.ca_file, self.cert_file, self.key_file)
+        return f"{self.scheme}://{self.host}:{self.port} {tls} {self.proxy}"
 
-    @property
+    @functools.cached_property
     def authority(self) -> str:
         """The Host header's value."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -35,8 +46,16 @@ class Origin:
 
 
 @functools.lru_cache(maxsize=1024)  # one per provider and target
-def parse_origin(url: str, *, insecure: bool = False, ca_file: str = "") -> Origin:
-    """The origin of an http(s) URL. Raises ValueError, saying what is wrong with it."""
+def parse_origin(
+    url: str,
+    *,
+    insecure: bool = False,
+    ca_file: str = "",
+    cert_file: str = "",
+    key_file: str = "",
+    proxy: str = "",
+) -> Origin:
+    """The origin of an http(s) URL; see Origin. Raises ValueError, saying what is wrong with it."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -48,4 +67,14 @@ def parse_origin(url: str, *, insecure: bool = False, ca_file: str = "") -> Orig
     rest = parts.path + parts.query
     if rest and not _PRINTABLE.fullmatch(rest):
         raise ValueError(f"{url!r}: write spaces and other alphabets as %XX")
-    return Origin(parts.scheme, host, port, parts.path.rstrip("/"), insecure, ca_file)
+    return Origin(
+        parts.scheme,
+        host,
+        port,
+        parts.path.rstrip("/"),
+        insecure,
+        ca_file,
+        cert_file,
+        key_file,
+        proxy,
+    )

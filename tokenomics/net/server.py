@@ -1,12 +1,12 @@
-"""The HTTP/1.1 server of both roles: it accepts, watches and drains connections.
+"""The HTTP/1.1 server of both roles: it accepts and drains connections.
 
-One watcher per server looks for clients that hung up while their request runs.
+One watch per server ends their overdue waits, and tells them of clients that hung up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -15,11 +15,9 @@ import trio
 
 from tokenomics.net.connection import App, Connection, Limits, Report
 from tokenomics.net.heads import HeadJudge
+from tokenomics.net.watch import Watch
 from tokenomics.net.wire import SocketWire, TLSWire, Wire
 
-# How often running requests are looked at for a client that hung up. A close is seen by one look
-# and proven by the next; both must fit in the 100 ms after which its upstream call must be gone.
-WATCH_SECONDS = 0.025
 # Accepting failed for want of file descriptors or memory: let some connections end first.
 ACCEPT_PAUSE_SECONDS = 0.1
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -38,9 +36,8 @@ class Server:
         self.report = report
         self.judge = HeadJudge()
         self.connections: set[Connection] = set()
-        self.running: set[Connection] = set()
+        self.watch = Watch()
         self.draining = False
-        self._watcher_parked: trio.Event | None = None
         self._accepting = trio.CancelScope()
         self._empty = trio.lowlevel.ParkingLot()  # waits for the last connection to end
 
@@ -52,7 +49,7 @@ class Server:
     ) -> None:
         """Serve on listening sockets until cancelled or drained. Closes the sockets."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.watch)
+            nursery.start_soon(self.watch.run)
             with self._accepting:
                 async with trio.open_nursery() as accepting:
                     for sock, context in listeners:
@@ -92,7 +89,7 @@ class Server:
                     continue  # or the client gave up before it was accepted
                 peer = address[0] if isinstance(address, tuple) else "local"
                 if len(self.connections) >= self.limits.max_connections:
-                    _turn_away(sock)
+                    _turn_away(sock, tls=context is not None)
                 else:
                     nursery.start_soon(self.serve_socket, sock, context, peer)
 
@@ -100,9 +97,12 @@ class Server:
         self, sock: socket.socket, context: ssl.SSLContext | None = None, peer: str = "local"
     ) -> None:
         """Serve one connected socket, and close it."""
-        wire: Wire = SocketWire(sock) if context is None else TLSWire(sock, context)
+        wire: Wire = SocketWire(sock)
+        if context is not None:
+            wire = TLSWire(wire, context)
         connection = Connection(self, wire, peer)
         self.connections.add(connection)
+        self.watch.add(wire, connection.hung_up)
         try:
             await connection.run()
         except Exception as e:  # noqa: BLE001  outer door: a bug ends one connection, not the server
@@ -111,49 +111,30 @@ class Server:
             self.connections.discard(connection)
             if not self.connections:
                 self._empty.unpark_all()
+            self.watch.remove(wire)
             wire.close()
 
     async def _until_empty(self) -> None:
         while self.connections:
             await self._empty.park()
 
-    def began(self, connection: Connection) -> None:
-        """See Host; and see that the watcher is not asleep."""
-        self.running.add(connection)
-        if self._watcher_parked is not None:
-            self._watcher_parked.set()
-            self._watcher_parked = None
-
-    def ended(self, connection: Connection) -> None:
-        """See Host."""
-        self.running.discard(connection)
-
-    async def watch(self) -> None:
-        """Look for clients that hung up, for ever; for who serves sockets without `serve`."""
-        while True:
-            if not self.running:
-                self._watcher_parked = trio.Event()
-                await self._watcher_parked.wait()
-            await trio.sleep(WATCH_SECONDS)
-            by_fd = {c.sock.fileno(): c for c in self.running}
-            poll = select.poll()
-            for fd in by_fd:
-                poll.register(fd, select.POLLRDHUP)
-            for fd, events in poll.poll(0):
-                by_fd[fd].look(events)
+    @property
+    def running(self) -> set[Connection]:
+        """The connections that are inside a request."""
+        return {c for c in self.connections if not c.idle}
 
 
-def _turn_away(sock: socket.socket) -> None:
-    """At the connection limit: say so without waiting, and close."""
-    with sock:
+def _turn_away(sock: socket.socket, *, tls: bool) -> None:
+    """At the connection limit: say so without waiting, and close. A TLS client would take the
+    words for a broken handshake, so it gets none."""
+    with sock, contextlib.suppress(OSError):
         sock.setblocking(False)
-        try:
+        if not tls:
             sock.send(
                 b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n"
                 b"retry-after: 1\r\ncontent-length: 0\r\n\r\n"
             )
-        except OSError:
-            return
+            sock.recv(1 << 16)  # closing on unread bytes would reset, and lose the answer
 
 
 def bind(host: str, port: int, backlog: int = 1024) -> socket.socket:

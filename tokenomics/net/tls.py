@@ -27,10 +27,14 @@ RENEW_DAYS = 30  # a certificate with less left is made anew at start
 
 
 @functools.lru_cache(maxsize=64)  # loading the system's CAs takes 10 ms and more
-def client_context(*, insecure: bool = False, ca_file: str = "") -> ssl.SSLContext:
-    """The context for connections out: the system's CAs and `ca_file`, TLS 1.2 or newer.
+def client_context(
+    *, insecure: bool = False, ca_file: str = "", cert_file: str = "", key_file: str = ""
+) -> ssl.SSLContext:
+    """The context for connections out: the system's CAs and `ca_file`, TLS 1.2 or newer, with a
+    client certificate if `cert_file` names one. Forget them by `client_context.cache_clear()` when
+    files may have changed.
 
-    Raises Invalid if `ca_file` cannot be read.
+    Raises Invalid if a file cannot be used.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -43,6 +47,8 @@ def client_context(*, insecure: bool = False, ca_file: str = "") -> ssl.SSLConte
             context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as e:
             raise Invalid(f"{ca_file}: cannot be used as CA certificates: {e}") from None
+    if cert_file:
+        _load_pair(context, Path(cert_file), Path(key_file or cert_file))
     return context
 
 
@@ -51,11 +57,16 @@ def server_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    _load_pair(context, cert_file, key_file)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
+    """Use a certificate from now on, also in a context that is in use. Raises Invalid."""
     try:
         context.load_cert_chain(cert_file, key_file)
     except (OSError, ssl.SSLError) as e:
         raise Invalid(f"TLS certificate {cert_file} with key {key_file}: {e}") from None
-    return context
 
 
 def fingerprint(pem: bytes) -> str:

@@ -2,30 +2,46 @@
 
 Plain non-blocking sockets and trio's `wait_readable`/`wait_writable` cost a third of trio's own
 streams per message. A write is tried first and waits only if it would block; a read waits first.
-Deadlines belong to the caller's cancel scope.
+A wait is bounded by the wire's `deadline`, which a `net.watch.Watch` looks at.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import ssl
 from typing import Protocol
 
 import trio
+from trio.lowlevel import wait_readable, wait_writable
 
-RECEIVE_BYTES = 1 << 16
+RECEIVE_BYTES = 1 << 18  # a megabyte in a few reads
+# Received into and copied out of at once, never across an await: allocating as much as might come
+# costs more than copying what came.
+_SCRATCH = memoryview(bytearray(RECEIVE_BYTES))
 
 
 class WireError(Exception):
     """The connection broke: reset, timed out in the kernel, or failed in TLS."""
 
 
-class Wire(Protocol):
-    """One connection. One task reads, one task writes; they may be the same."""
+class WireExpired(WireError):
+    """What was waited for did not happen by the wire's deadline. The connection is still open."""
 
-    sock: socket.socket
+
+class Wire(Protocol):
+    """One connection. One task reads, one task writes; they may be the same.
+
+    `deadline` bounds every wait: whoever waits sets it first, in trio's time.
+    """
+
+    deadline: float
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket at the bottom."""
 
     async def receive(self) -> bytes:
         """Some bytes, or b"" when the peer has finished sending. Raises WireError."""
@@ -37,6 +53,9 @@ class Wire(Protocol):
     async def send_rest(self, rest: bytes) -> None:
         """Send what `try_send` left. Raises WireError."""
 
+    def expire(self) -> None:
+        """The deadline is over: who waits gets WireExpired. Nobody may be waiting any more."""
+
     def close(self) -> None:
         """Close, at once; never fails."""
 
@@ -44,97 +63,125 @@ class Wire(Protocol):
         """Whether the connection is open and nothing unread has come: fit to be used again."""
 
 
-def _prepare(sock: socket.socket) -> None:
-    sock.setblocking(False)
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-async def _receive(sock: socket.socket) -> bytes:
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        try:
-            return sock.recv(RECEIVE_BYTES)
-        except (BlockingIOError, InterruptedError):
-            continue
-        except OSError as e:
-            raise WireError(str(e)) from e
-
-
-def _try_send(sock: socket.socket, data: bytes | memoryview) -> int:
-    try:
-        return sock.send(data)
-    except (BlockingIOError, InterruptedError):
-        return 0
-    except OSError as e:
-        raise WireError(str(e)) from e
-
-
-async def _send(sock: socket.socket, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        sent = _try_send(sock, view)
-        view = view[sent:]
-        if view:
-            await trio.lowlevel.wait_writable(sock)
-
-
-def _is_quiet(sock: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN | select.POLLRDHUP)
-    return not poll.poll(0)
-
-
 class SocketWire:
     """A plain connection over an owned socket."""
 
-    __slots__ = ("sock",)
+    __slots__ = ("_poll", "_sock", "deadline")
 
     def __init__(self, sock: socket.socket) -> None:
-        _prepare(sock)
-        self.sock = sock
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = sock
+        self.deadline = math.inf
+        self._poll: select.poll | None = None
+
+    @property
+    def sock(self) -> socket.socket:
+        """See Wire."""
+        return self._sock
 
     async def receive(self) -> bytes:
         """See Wire."""
-        return await _receive(self.sock)
+        sock = self._sock
+        try:
+            while True:
+                await wait_readable(sock)
+                try:
+                    return _SCRATCH[: sock.recv_into(_SCRATCH)].tobytes()
+                except (BlockingIOError, InterruptedError):
+                    continue
+        except OSError as e:
+            raise WireError(str(e)) from e
+        except trio.ClosedResourceError:
+            raise WireExpired("nothing came in time") from None
 
     def try_send(self, data: bytes) -> bytes:
         """See Wire."""
-        return data[_try_send(self.sock, data) :]
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return data
+        except OSError as e:
+            raise WireError(str(e)) from e
+        return b"" if sent == len(data) else data[sent:]
 
     async def send_rest(self, rest: bytes) -> None:
         """See Wire."""
-        await _send(self.sock, rest)
+        view = memoryview(rest)
+        try:
+            while view:
+                await wait_writable(self._sock)
+                with contextlib.suppress(BlockingIOError, InterruptedError):
+                    view = view[self._sock.send(view) :]
+        except OSError as e:
+            raise WireError(str(e)) from e
+        except trio.ClosedResourceError:
+            raise WireExpired("the peer took nothing in time") from None
+
+    def expire(self) -> None:
+        """See Wire."""
+        trio.lowlevel.notify_closing(self._sock)
 
     def close(self) -> None:
         """See Wire."""
-        trio.lowlevel.notify_closing(self.sock)
-        self.sock.close()
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
 
     def is_quiet(self) -> bool:
         """See Wire."""
-        return _is_quiet(self.sock)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock, select.POLLIN | select.POLLRDHUP)
+        return not self._poll.poll(0)
 
 
 class TLSWire:
-    """A TLS connection over memory BIOs: half the cost of wrapping the socket per message."""
+    """TLS over another wire, through memory BIOs: half the cost of wrapping the socket."""
 
-    __slots__ = ("_incoming", "_outgoing", "_tls", "sock")
+    __slots__ = ("_below", "_ended", "_incoming", "_outgoing", "_sending", "_tls")
 
     def __init__(
-        self, sock: socket.socket, context: ssl.SSLContext, *, server_name: str | None = None
+        self,
+        below: Wire,
+        context: ssl.SSLContext,
+        *,
+        server_name: str | None = None,
+        session: ssl.SSLSession | None = None,
     ) -> None:
-        """A client names the server it wants; without a name this is the server's side."""
-        _prepare(sock)
-        self.sock = sock
+        """A client names the server it wants; without a name this is the server's side. `session`
+        is one of an earlier connection to the same server, which shortens the handshake."""
+        self._below = below
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._ended = False  # the peer has finished sending
+        self._sending = False  # ciphertext of `try_send` is on its way: nothing may cut in
         self._tls = context.wrap_bio(
             self._incoming,
             self._outgoing,
             server_side=server_name is None,
             server_hostname=server_name,
+            session=session,
         )
+
+    @property
+    def sock(self) -> socket.socket:
+        """See Wire."""
+        return self._below.sock
+
+    @property
+    def deadline(self) -> float:
+        """See Wire."""
+        return self._below.deadline
+
+    @deadline.setter
+    def deadline(self, when: float) -> None:
+        self._below.deadline = when
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What a later connection may resume. With TLS 1.3 it comes after the first answer."""
+        return self._tls.session
 
     async def handshake(self) -> None:
         """Raises WireError with OpenSSL's reason."""
@@ -147,19 +194,20 @@ class TLSWire:
                     raise WireError("closed during the TLS handshake") from None
             except ssl.SSLError as e:
                 with contextlib.suppress(WireError):  # the alert tells the peer why
-                    _try_send(self.sock, self._outgoing.read())
+                    self._below.try_send(self._outgoing.read())
                 raise WireError(f"TLS: {e.reason or e}") from e
             else:
                 await self._flush()
                 return
 
     async def _flush(self) -> None:
-        data = self._outgoing.read()
-        if data:
-            await _send(self.sock, data)
+        if not self._sending and self._outgoing.pending:
+            rest = self._below.try_send(self._outgoing.read())
+            if rest:
+                await self.send_rest(rest)
 
     async def _fill(self) -> bool:
-        data = await _receive(self.sock)
+        data = await self._below.receive()
         if data:
             self._incoming.write(data)
         else:
@@ -169,17 +217,22 @@ class TLSWire:
     async def receive(self) -> bytes:
         """See Wire. An end without close_notify is the same as one with it: whether the message is
         whole is for HTTP's framing to say."""
-        while True:
-            try:
-                return self._tls.read(RECEIVE_BYTES)
-            except ssl.SSLWantReadError:
+        here = self._incoming.pending or self._tls.pending()
+        while not self._ended:
+            if not here:
                 await self._flush()
-                if not await self._fill():
-                    return b""
+                await self._fill()
+            try:
+                data = self._tls.read(RECEIVE_BYTES)
+                self._ended = not data
+                return data
+            except ssl.SSLWantReadError:
+                here = 0
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b""
+                self._ended = True
             except ssl.SSLError as e:
                 raise WireError(f"TLS: {e.reason or e}") from e
+        return b""
 
     def try_send(self, data: bytes) -> bytes:
         """See Wire. What is left is ciphertext."""
@@ -187,22 +240,42 @@ class TLSWire:
             self._tls.write(data)
         except ssl.SSLError as e:
             raise WireError(f"TLS: {e.reason or e}") from e
-        ciphertext = self._outgoing.read()
-        return ciphertext[_try_send(self.sock, ciphertext) :]
+        rest = self._below.try_send(self._outgoing.read())
+        self._sending = bool(rest)
+        return rest
 
     async def send_rest(self, rest: bytes) -> None:
         """See Wire."""
-        await _send(self.sock, rest)
+        self._sending = True
+        await self._below.send_rest(rest)
+        self._sending = False
+
+    def expire(self) -> None:
+        """See Wire."""
+        self._below.expire()
 
     def close(self) -> None:
         """See Wire. Says close_notify if the socket takes it at once."""
-        with contextlib.suppress(ssl.SSLError, WireError, OSError, ValueError):
-            self._tls.unwrap()
-        with contextlib.suppress(WireError):
-            _try_send(self.sock, self._outgoing.read())
-        trio.lowlevel.notify_closing(self.sock)
-        self.sock.close()
+        if not self._sending:
+            with contextlib.suppress(ssl.SSLError, WireError, OSError, ValueError):
+                self._tls.unwrap()
+            with contextlib.suppress(WireError):
+                self._below.try_send(self._outgoing.read())
+        self._below.close()
 
     def is_quiet(self) -> bool:
-        """See Wire."""
-        return not self._tls.pending() and not self._incoming.pending and _is_quiet(self.sock)
+        """See Wire. Session tickets, which some servers send late, are taken in."""
+        if self._tls.pending():
+            return False
+        if self._below.is_quiet():
+            return not self._incoming.pending
+        if not isinstance(self._below, SocketWire):
+            return False
+        try:
+            self._incoming.write(self._below.sock.recv(RECEIVE_BYTES))
+            self._tls.read(1)
+        except ssl.SSLWantReadError:
+            return self._below.is_quiet()
+        except OSError:  # what TLS raises is one too
+            return False
+        return False
