@@ -8,6 +8,7 @@ raises is its bug, answered with 500.
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import time
@@ -34,6 +35,7 @@ LINGER_SECONDS = 1.0
 LINGER_READS = 64
 # Any client takes interim answers, asked for or not (RFC 9110 section 15.2).
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")  # before a request line: RFC 9112 section 2.2
 _NO_BODY = (204, 304)  # RFC 9110 section 6.4.1
 _RESET = select.EPOLLERR | select.EPOLLHUP
 
@@ -220,7 +222,7 @@ class Connection:
         self.idle = False
         self.probe = INTERIM if head.http11 else b""
         self.keep_alive = head.keep_alive and not self._host.draining
-        if self._ended_sending:
+        if self._ended_sending and not self._unread:
             self._try_client()
         reply = Reply(self, head)
         try:
@@ -243,12 +245,12 @@ class Connection:
         started = False
         end = -1
         while True:
-            if not started:
-                self._buffer = self._buffer.lstrip(b"\r\n")
+            if not started and self._buffer.startswith(b"\r\n"):
+                self._buffer = _EMPTY_LINES.sub(b"", self._buffer, 1)
             end = self._buffer.find(b"\r\n\r\n")
             if end >= 0 or len(self._buffer) > limits.max_head:
                 break
-            if self._buffer and not started:  # from the first byte, whatever comes after it
+            if not started and self._buffer not in (b"", b"\r"):  # from the first byte on
                 started = True
                 wire.deadline = current_time() + limits.head_timeout
             try:
@@ -276,6 +278,8 @@ class Connection:
         if length is not None and length <= len(self._buffer):  # it came with the head
             body, self._buffer = self._buffer[:length], self._buffer[length:]
             self._unread = False
+            if self._ended_sending:
+                self._try_client()
             return body
         if head.http11 and b"expect" in head.fields and not self._buffer:
             await self.write(INTERIM)
@@ -310,6 +314,8 @@ class Connection:
                 raise WireError("closed inside a request body")
         self._buffer = data
         self._unread = False
+        if self._ended_sending:
+            self._try_client()
         return b"".join(parts)
 
     def give_up_body(self) -> None:
@@ -359,7 +365,7 @@ class Connection:
         if events & _RESET:
             self.keep_alive = False
             self.scope.cancel()
-        else:
+        elif not self._unread:  # else it is tried once the body has been read
             self._try_client()
 
     def _try_client(self) -> None:

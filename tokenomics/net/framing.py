@@ -14,7 +14,10 @@ from functools import lru_cache
 MAX_SIZE_LINE = 256
 MAX_TRAILERS = 8192
 _PLAIN_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[\t\x20-\x7e]*)?")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION)
 
 
 @lru_cache(maxsize=4096)
@@ -161,7 +164,7 @@ class ChunkDecoder:
             return -1
         section = data[start : end + 2]
         if len(section) > MAX_TRAILERS or not re.fullmatch(
-            rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\x00]*\r\n)+", section
+            rb"(?:%b:[^\r\n\x00]*\r\n)+" % _TOKEN, section
         ):
             raise BadBody("malformed trailers")
         self.done = True

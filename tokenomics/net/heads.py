@@ -28,14 +28,15 @@ MAX_TARGET = 8192  # bytes (RFC 9112 section 3 asks for at least 8000)
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?(0|[1-9][0-9]{0,14})\r\n")
 # h11 makes one field of equal lengths; another request's may differ under the same key.
 _ANY_LENGTH = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
+_CODINGS = re.compile(rb"\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _FOLD = re.compile(rb"\n[ \t]")
 _REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9]\.[0-9])\r\n")
-_ABSOLUTE = re.compile(r"https?://[^/?]+(.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://([^/?]+)(.*)", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=-]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\x00]*?)[ \t]*")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\x00\x0b\x0c]*?)[ \t]*")
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 
 
@@ -130,7 +131,7 @@ def judge_request(head: bytes) -> RequestHead:
     for name, value in headers:
         fields.setdefault(name, value)
     _check_host(headers, version)
-    if fields.get(b"expect", b"100-continue").lower() != b"100-continue":
+    if any(token != b"100-continue" for token in _tokens(headers, b"expect")):
         raise BadHead("the expectation is not 100-continue", 417)
     path, query = _target(request.target, request.method)
     tokens = _tokens(headers, b"connection")
@@ -167,7 +168,11 @@ def _ask_h11(head: bytes) -> h11.Request:
         connection.receive_data(head)
         event = connection.next_event()
     except h11.RemoteProtocolError as e:
-        raise BadHead(str(e), e.error_status_hint) from None
+        # A coding that is not known is 501, a chunked one that is not the last is 400 (RFC 9112
+        # section 6.3).
+        codings = b",".join(_CODINGS.findall(head)).lower().replace(b" ", b"").split(b",")
+        misplaced = e.error_status_hint == 501 and b"chunked" in codings[:-1]
+        raise BadHead(str(e), 400 if misplaced else e.error_status_hint) from None
     if not isinstance(event, h11.Request):
         raise BadHead("malformed request head")
     return event
@@ -188,7 +193,9 @@ def _target(target: bytes, method: bytes) -> tuple[str, str]:
         raise BadHead("malformed request target")
     absolute = _ABSOLUTE.fullmatch(text)
     if absolute is not None:
-        text = absolute[1] if absolute[1].startswith("/") else "/" + absolute[1]
+        if not _HOST.fullmatch(absolute[1].encode()):  # RFC 9110 section 4.2.4 on user and password
+            raise BadHead("malformed host in the request target")
+        text = absolute[2] if absolute[2].startswith("/") else "/" + absolute[2]
     elif text == "*" and method == b"OPTIONS":
         return "*", ""
     elif not text.startswith("/"):
@@ -214,11 +221,11 @@ def _request_length(headers: RawHeaders, lengths: list[bytes], http11: bool) -> 
 
 def _tokens(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [
-        token.strip().lower()
+        token.strip(b" \t").lower()
         for found, value in headers
         if found == name
         for token in value.split(b",")
-        if token.strip()
+        if token.strip(b" \t")
     ]
 
 
