@@ -40,7 +40,7 @@ def test_a_diagnostic_is_one_json_line_on_its_own_stream() -> None:
 
 def test_a_request_is_one_json_line_on_its_own_stream() -> None:
     lines = Lines()
-    lines.log.request(ROW)
+    lines.log.write_requests([ROW])
     assert lines.err.getvalue() == ""
     assert lines.out.getvalue().count("\n") == 1
     assert json.loads(lines.out.getvalue()) == ROW
@@ -49,7 +49,7 @@ def test_a_request_is_one_json_line_on_its_own_stream() -> None:
 def test_without_streams_requests_go_to_stdout_and_the_rest_to_stderr(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    Log().request(ROW)
+    Log().write_requests([ROW])
     Log().say("error", "oh")
     out, err = capsys.readouterr()
     assert json.loads(out) == ROW
@@ -100,7 +100,7 @@ def test_any_value_can_be_logged_and_a_secret_stays_one() -> None:
 
 def test_text_lines_hold_the_same_and_stay_one_line() -> None:
     lines = Lines(format="text")
-    lines.log.request(ROW)
+    lines.log.write_requests([ROW])
     lines.log.say("warn", "slow", target="a\nb")
     assert lines.out.getvalue().startswith("2026-11-23T08:46:38.000000Z info request status=200 ")
     assert lines.out.getvalue().endswith("model='é\\nx'\n")
@@ -109,7 +109,7 @@ def test_text_lines_hold_the_same_and_stay_one_line() -> None:
 
 def test_diagnostics_can_be_text_beside_requests_in_json() -> None:
     lines = Lines(text_diagnostics=True)
-    lines.log.request(ROW)
+    lines.log.write_requests([ROW])
     lines.log.say("info", "started")
     assert json.loads(lines.out.getvalue()) == ROW
     assert lines.err.getvalue().endswith("Z info started\n")

@@ -6,11 +6,19 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+import trio
+
 from tokenomics.units import rfc3339_micros
 
+FLUSH_SECONDS = 0.1
+MAX_ROWS = 50_000  # about 25 MB
+END_SECONDS = 1.0  # for the reader of stdout, when the process ends
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 _RANK = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
 
@@ -37,22 +45,64 @@ class Log:
                 fields["traceback"] = "".join(traceback.format_exception(error))
         row = {"time": rfc3339_micros(time.time()), "level": level, "message": message, **fields}
         as_json = self.format == "json" and not self.text_diagnostics
-        _write(self.diagnostics or sys.stderr, row, as_json)
+        _write(self.diagnostics or sys.stderr, _line(row, as_json))
 
-    def request(self, row: dict[str, Any]) -> None:
-        """A line of the request log."""
-        _write(self.requests or sys.stdout, row, self.format == "json")
+    def write_requests(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Lines of the request log."""
+        as_json = self.format == "json"
+        _write(self.requests or sys.stdout, "".join([_line(row, as_json) for row in rows]))
 
 
-def _write(stream: TextIO, row: dict[str, Any], as_json: bool) -> None:
+class RequestLog:
+    """The request log: rows are kept for a moment, and a thread writes them together.
+
+    So a line costs a request little, and a reader of stdout that stalls holds up nobody: what is
+    more than MAX_ROWS by then is dropped, counted, and said once the reader goes on.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._rows: list[dict[str, Any]] = []
+        self._dropped = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """A request is over."""
+        if len(self._rows) < MAX_ROWS:
+            self._rows.append(row)
+        else:
+            self._dropped += 1
+
+    async def run(self) -> None:
+        """Write until cancelled; what there is by then gets END_SECONDS to be taken."""
+        try:
+            while True:
+                await trio.sleep(FLUSH_SECONDS)
+                await self._flush()
+        finally:
+            with trio.move_on_after(END_SECONDS, shield=True):
+                await self._flush()
+
+    async def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if rows:
+            write = self._log.write_requests
+            await trio.to_thread.run_sync(write, rows, abandon_on_cancel=True)
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._log.say("warn", "request log: its reader stalled, lines were dropped", n=dropped)
+
+
+def _line(row: dict[str, Any], as_json: bool) -> str:
     if as_json:
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str)
-    else:
-        head = [row["time"], row.get("level", "info"), row.get("message", "request")]
-        rest = [f"{k}={v!r}" for k, v in row.items() if k not in ("time", "level", "message")]
-        line = " ".join([*head, *rest])
+        return _encode(row) + "\n"
+    head = [row["time"], row.get("level", "info"), row.get("message", "request")]
+    rest = [f"{k}={v!r}" for k, v in row.items() if k not in ("time", "level", "message")]
+    return " ".join([*head, *rest]) + "\n"
+
+
+def _write(stream: TextIO, text: str) -> None:
     try:
-        stream.write(line + "\n")
+        stream.write(text)
         stream.flush()
     except (OSError, ValueError):
         return  # nobody reads the log any more, nor is there a place to say so: requests go on

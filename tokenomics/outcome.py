@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,6 @@ class Outcome:
 
     def log_row(self, *, hide_hash: bool) -> dict[str, Any]:
         """The line of the request log. It holds no content and no key."""
-        usage = self.usage
         row: dict[str, Any] = {
             "time": rfc3339_micros(self.started),
             "request_id": self.id,
@@ -51,26 +50,39 @@ class Outcome:
             "status": self.status,
             "duration_ms": round(self.seconds * 1000, 1),
         }
-        optional = {
-            "token_hash": "****" if hide_hash and self.hash else self.short_hash,
-            "code": self.code,
-            "model": self.model,
-            "served_model": self.served_model if self.served_model != self.model else "",
-            "provider": self.provider,
-            "stream": self.stream,
-            "upstream_id": self.upstream_id,
-            "attempts": self.attempts if self.attempts > 1 else 0,
-            "skipped_fallbacks": list(self.skipped),
-            "rules": [f"{f.rule.name}:{f.rule.action}" for f in self.findings],
-            "input_tokens": usage.input if usage else 0,
-            "output_tokens": usage.output if usage else 0,
-            "estimated": self.estimated,
-            "metadata": dict(self.metadata),
-        }
-        row.update({key: value for key, value in optional.items() if value})
+        if self.hash:
+            row["token_hash"] = "****" if hide_hash else self.short_hash
+        if self.model:
+            row["model"] = self.model
+        if self.provider:
+            row["provider"] = self.provider
+        if self.usage:
+            row["input_tokens"], row["output_tokens"] = self.usage
         if self.head_seconds is not None:
             row["upstream_ms"] = round(self.head_seconds * 1000, 1)
+        row.update(self._rare())
         return row
+
+    def _rare(self) -> Iterator[tuple[str, Any]]:
+        """What most requests have none of."""
+        if self.code:
+            yield "code", self.code
+        if self.served_model != self.model and self.served_model:
+            yield "served_model", self.served_model
+        if self.stream:
+            yield "stream", True
+        if self.upstream_id:
+            yield "upstream_id", self.upstream_id
+        if self.attempts > 1:
+            yield "attempts", self.attempts
+        if self.skipped:
+            yield "skipped_fallbacks", list(self.skipped)
+        if self.findings:
+            yield "rules", [f"{f.rule.name}:{f.rule.action}" for f in self.findings]
+        if self.estimated:
+            yield "estimated", True
+        if self.metadata:
+            yield "metadata", dict(self.metadata)
 
     def completed_data(self) -> dict[str, Any]:
         """The data of `request.completed`, as the original sends it."""

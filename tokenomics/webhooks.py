@@ -50,6 +50,10 @@ class Webhooks:
         self._client = client
         self._log = log
 
+    def __bool__(self) -> bool:
+        """Whether there is a target at all."""
+        return bool(self._targets)
+
     def emit(self, type_: str, data: dict[str, Any]) -> None:
         """Hand an event to every target that wants it. The type is one of `events.TYPES`."""
         assert type_ in TYPES, type_

@@ -625,7 +625,7 @@ LONG = "word " * 300
     ],
 )
 def test_all_input_is_counted(ask: Ask) -> None:
-    assert ask.input_estimate >= 300
+    assert ask.estimate_input() >= 300
 
 
 # Answers of our own

@@ -34,7 +34,7 @@ from tokenomics.gateway.identity import TokenBook
 from tokenomics.gateway.reporting import Reporter
 from tokenomics.gateway.road import Gateway
 from tokenomics.gateway.upstream import Upstream
-from tokenomics.logs import Log
+from tokenomics.logs import Log, RequestLog
 from tokenomics.memory import MemoryWriter
 from tokenomics.net.client import Client, Dial
 from tokenomics.net.connection import Limits
@@ -122,13 +122,16 @@ async def run_proxy(
         webhooks = Webhooks(config.events.webhooks, client, log)
         memory = MemoryWriter(log)
         replica = _make_replica(setup, client, webhooks)
-        gateway = _make_gateway(setup, database, replica, client, usage, webhooks, memory)
+        requests = RequestLog(log)
+        reporter = Reporter(log, requests, config.logging, webhooks, memory)
+        gateway = _make_gateway(setup, database, replica, client, usage, reporter)
         app = ProxyApp(gateway, replica, config.remote.webhook, ca_file, lambda: server.draining)
         server = Server(app, node.make_limits(config.server), log.say)
         jobs = [
             client.run,
             webhooks.run,
             memory.run,
+            requests.run,
             usage.run,
             *([replica.run] if replica else []),
             lambda: follow(database, _announcer(webhooks, replica), log),
@@ -158,8 +161,7 @@ def _make_gateway(
     replica: Replica | None,
     client: Client,
     usage: ProcessUsage,
-    webhooks: Webhooks,
-    memory: MemoryWriter,
+    reporter: Reporter,
 ) -> Gateway:
     config = setup.config
     databases = [database, replica.database] if replica else [database]
@@ -170,7 +172,7 @@ def _make_gateway(
         book=TokenBook(databases, setup.hash_key),
         usage=usage,
         upstream=Upstream(client, lambda name: provider_key(name, setup.env)),
-        reporter=Reporter(setup.log, config.logging, webhooks, memory),
+        reporter=reporter,
     )
 
 

@@ -10,17 +10,18 @@ from tokenomics import strictjson
 from tokenomics.dialects.openai import Usage
 from tokenomics.dialects.sse import Cutter, event, events
 
-_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
+_USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _NEAR = 256  # bytes at either end of a body within which its brace is looked for first
 # Text that was generated, as it stands in a delta. Only its length is used, for a stream that ends
 # before its usage comes.
 _DELTA = re.compile(
-    rb'"(?:content|reasoning_content|reasoning|refusal|arguments|text)"\s*:\s*"((?:[^"\\]|\\.)+)"'
+    rb'"(?:content|reasoning_content|reasoning|refusal|arguments|text)"\s*:\s*'
+    rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
 )
 _DONE = re.compile(rb"(?m)^data: ?\[DONE\]")  # at a line's start: text may speak of it
 _ERROR = re.compile(rb'(?m)^data: ?\{\s*"error"\s*:\s*(?!null)|^event: ?error')
 _decoder = json.JSONDecoder()
-UNCOUNTED_BYTES = 4096  # of a stream that are kept to be counted
+UNCOUNTED_BYTES = 32 << 10  # of a stream that are kept to be counted
 MAX_TOKENS = 10**9  # a count beyond this is no count
 
 
@@ -111,19 +112,23 @@ class StreamReader:
         self.failed = False  # the upstream said so itself
         self.texts: list[str] = []
 
-    def passes(self, block: bytes) -> bool:
-        """Whether whole events may go on as they are; they are counted then. `block` may have
-        chunk framing between events. Else they are for `feed`."""
-        if (
-            self._collect
-            or b"[DONE]" in block
-            or b"error" in block
-            or (b'"usage"' in block and _USAGE.search(block))
-            or self._cutter.rest()
-        ):
-            return False
+    def clear(self, block: bytes) -> int:
+        """How many bytes at the beginning of `block`, which begins with an event, hold nothing that
+        `feed` would have to look at. There may be chunk framing between events."""
+        if self._collect or self._cutter.rest():
+            return 0
+        stop = len(block)
+        for mark in (b"[DONE]", b"error"):
+            found = block.find(mark, 0, stop)
+            stop = found if found >= 0 else stop
+        if b'"usage"' in block:  # mostly there as null
+            match = _USAGE.search(block, 0, stop)
+            stop = match.start() if match else stop
+        return stop
+
+    def passed(self, block: bytes) -> None:
+        """Events that were `clear` went on as they came; they count as generated."""
         self._count(block)
-        return True
 
     def feed(self, data: bytes) -> bytes:
         """What may go on to the client. Raises sse.EventTooLong."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from tokenomics import strictjson
@@ -19,6 +18,7 @@ from tokenomics.errors import Refusal
 
 MAX_MODEL_NAME = 256  # characters
 MAX_TEXTS = 20_000  # each costs every rule a call; long conversations have some hundreds
+SAMPLE = 1024  # characters of a long text by which it is judged
 MAX_OUTPUT = 10**9  # a client's output cap beyond this is a mistake
 # Top-level keys that no model reads: who asks, how it is billed, sampled and delivered.
 _NOT_SHOWN = frozenset(
@@ -29,7 +29,7 @@ _NOT_SHOWN = frozenset(
 )
 # What some providers take as more models to try (https://openrouter.ai/docs/model-routing): it
 # would go past the policy's list.
-_ROUTING = ("models", "fallbacks", "route")
+_ROUTING = frozenset({"models", "fallbacks", "route"})
 _ROLES = frozenset("system developer user assistant tool function".split())
 _SKIP = frozenset("role type id tool_call_id url data file_data file_id format detail".split())
 # The API's own keys, and those of JSON schema: they say nothing themselves.
@@ -68,7 +68,7 @@ _ROWS = (
 ENDPOINTS: dict[str, Endpoint] = {row.path: row for row in _ROWS}
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class Ask:
     """A request that was read. `output_cap` is the client's own bound on all output tokens, None
     if it named none; of two keys it is the larger, for a provider may know only one. `blind` says
@@ -83,21 +83,23 @@ class Ask:
     blind: bool
     raw: bytes
     document: dict[str, Any]
+    _texts: list[Text] | None = None
 
-    @cached_property
-    def texts(self) -> tuple[Text, ...]:
-        """Every text that a model is shown. Raises Refusal if there are more than MAX_TEXTS."""
-        found = tuple(_texts(self.document))
-        if len(found) > MAX_TEXTS:
-            raise _wrong(f"more than {MAX_TEXTS} texts in one request", self.endpoint.required)
-        return found
+    @property
+    def texts(self) -> list[Text]:
+        """Every text that a model is shown, found when first asked for. Raises Refusal if there are
+        more than MAX_TEXTS."""
+        if self._texts is None:
+            self._texts = _texts(self.document)
+            if len(self._texts) > MAX_TEXTS:
+                raise _wrong(f"more than {MAX_TEXTS} texts in one request", self.endpoint.required)
+        return self._texts
 
-    @cached_property
-    def input_estimate(self) -> int:
+    def estimate_input(self) -> int:
         """Input tokens, on the upper side: the texts, and some per message for its frame."""
         value = self.document.get(self.endpoint.required)
         frames = 4 * len(value) if isinstance(value, list) else 4
-        images = self.raw.count(b'"image_url"') * 800  # 1024 x 1024 in high detail costs 765
+        images = _images(self.document) * 800  # 1024 x 1024 in high detail costs 765
         numbers = len(self.raw) // 3 if self.blind else 0
         return sum([estimate(text.value) for text in self.texts]) + frames + images + numbers + 3
 
@@ -131,8 +133,8 @@ def read(endpoint: Endpoint, body: bytes) -> Ask:
         raise _wrong("must name a model", "model")
     if not model.isprintable():
         raise _wrong("must be printable text", "model")
-    for key in _ROUTING:
-        if document.get(key):
+    for key in _ROUTING & document.keys():
+        if document[key]:
             raise _wrong("the proxy routes; name one model, fallbacks are the policy's", key)
     stream = document.get("stream") or False
     if not isinstance(stream, bool):
@@ -142,15 +144,15 @@ def read(endpoint: Endpoint, body: bytes) -> Ask:
         raise _wrong("must be an object", "stream_options")
     _check_input(endpoint, document)
     choices = _choices(endpoint, document)
-    caps = [_count(document, key, 1, MAX_OUTPUT) for key in endpoint.caps]
-    given = [cap for cap in caps if cap is not None]
+    given = [_count(document, key, 1, MAX_OUTPUT) for key in endpoint.caps if key in document]
+    caps = [cap for cap in given if cap is not None]
     return Ask(
         endpoint=endpoint,
         model=model,
         stream=stream and endpoint.generates,
         usage_asked=options.get("include_usage") is True,
         choices=choices,
-        output_cap=(max(given) * choices if given else None) if endpoint.generates else 0,
+        output_cap=(max(caps) * choices if caps else None) if endpoint.generates else 0,
         blind=_is_blind(endpoint, document),
         raw=body,
         document=document,
@@ -195,7 +197,7 @@ def _count(document: Mapping[str, Any], key: str, low: int, high: int) -> int | 
 
 def _choices(endpoint: Endpoint, document: Mapping[str, Any]) -> int:
     """How many texts are generated, each up to the output cap."""
-    each = _count(document, "n", 1, 128) or 1
+    each = (_count(document, "n", 1, 128) or 1) if "n" in document else 1
     if endpoint.name != "completions":
         return each
     each = max(each, _count(document, "best_of", 1, 128) or 1)
@@ -218,11 +220,13 @@ def _check_input(endpoint: Endpoint, document: Mapping[str, Any]) -> None:
             raise _wrong("must be an object", f"messages[{i}]")
         if not isinstance(message.get("role"), str):
             raise _wrong("must be text", f"messages[{i}].role")
-        _check_content(message.get("content"), f"messages[{i}].content")
+        content = message.get("content")
+        if not isinstance(content, str):
+            _check_content(content, f"messages[{i}].content")
 
 
 def _check_content(content: Any, place: str) -> None:
-    if content is None or isinstance(content, str):
+    if content is None:
         return
     if not isinstance(content, list):
         raise _wrong("must be text or a list of parts", place)
@@ -239,6 +243,12 @@ def _is_blind(endpoint: Endpoint, document: Mapping[str, Any]) -> bool:
     return isinstance(value, list) and not all(isinstance(item, str) for item in value)
 
 
+def _images(document: Mapping[str, Any]) -> int:
+    contents = [m.get("content") for m in document.get("messages") or ()]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return sum(1 for part in parts if isinstance(part, dict) and "image_url" in part)
+
+
 def estimate(text: str) -> int:
     """Tokens of a text, on the upper side: providers' own counts settle it later.
 
@@ -246,7 +256,8 @@ def estimate(text: str) -> int:
     Latin have up to one token per character (all by o200k).
     """
     size = len(text)
-    spaced = size < 64 or text.count(" ") * 24 > size
+    sample = text if size <= SAMPLE else text[:: size // SAMPLE]
+    spaced = size < 64 or sample.count(" ") * 24 > len(sample)
     tokens = math.ceil(size / 3 if spaced else size / 1.4)
     if text.isascii():
         return tokens

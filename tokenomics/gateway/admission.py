@@ -53,7 +53,7 @@ async def admit(
     usage: ProcessUsage, hash_: str, policy: Policy, ask: Ask, target: Target
 ) -> Admission | Denied:
     """Take everything a request needs, or nothing."""
-    want = Want(ask.input_estimate + prompt_tokens(target), ask.output_cap, ask.choices)
+    want = Want(ask.estimate_input() + prompt_tokens(target), ask.output_cap, ask.choices)
     lease = await usage.admit(hash_, policy.rate_limit, target.budgets, want)
     return lease if isinstance(lease, Denied) else Admission(usage, hash_, lease, want)
 

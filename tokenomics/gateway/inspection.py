@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import trio
 
@@ -22,8 +22,7 @@ INSPECT_THREAD_BYTES = 128 << 10
 Tell = Callable[[list[Finding]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A request as a target's rules let it pass: `masked` has one text per text of the Ask, and is
     None where no rule looked; `blocked` is set if it may not pass at all."""
 
@@ -47,7 +46,9 @@ class Draft:
 
     def under(self, target: Target) -> Draft | None:
         """The same draft for another target, if the same rules hold for it."""
-        return replace(self, target=target) if target.rules == self.target.rules else None
+        if target is self.target:
+            return self
+        return self._replace(target=target) if target.rules == self.target.rules else None
 
 
 async def read(endpoint: Endpoint, body: bytes) -> Ask:

@@ -16,8 +16,8 @@ from tokenomics.dialects.sse import MAX_EVENT, EventTooLong
 from tokenomics.errors import Refusal
 from tokenomics.net.client import Broken, Call, TimedOut
 from tokenomics.net.coding import BadCoding, Inflate, decode
-from tokenomics.net.connection import Reply, ReplyHeaders
-from tokenomics.net.message import downstream_block
+from tokenomics.net.connection import Reply
+from tokenomics.net.framing import whole_chunks
 from tokenomics.outcome import Outcome
 
 MAX_ANSWER = 64 << 20  # bytes of a whole answer
@@ -38,13 +38,13 @@ class Receipt:
 
 @dataclass(slots=True)
 class Relay:
-    """One answer on its way. `headers` are ours, beside the provider's; `timeout` bounds each
+    """One answer on its way. `lines` are its header lines; `timeout` bounds each
     silence, in seconds; `keep_text` is for memory; `input_estimate` gives what is charged for input
     where the provider does not say. Nothing in it changes."""
 
     ask: Ask
     reply: Reply
-    headers: ReplyHeaders
+    lines: bytes
     outcome: Outcome
     timeout: float
     keep_text: bool
@@ -80,8 +80,7 @@ class Relay:
             self._settle_whole(body, receipt)
             if not answers.looks_whole(body):
                 raise Refusal("upstream_invalid", "the provider's answer is not JSON")
-        lines = downstream_block(head)
-        await self.reply.send(head.status, self.headers, body, lines=lines)
+        await self.reply.send(head.status, (), body, lines=self.lines)
         receipt.complete = True
 
     async def _collect(self, call: Call, parts: list[bytes]) -> None:
@@ -124,8 +123,7 @@ class Relay:
             inflate = Inflate(coding, MAX_EVENT) if coding not in ("", "identity") else None
         except BadCoding as e:
             raise Refusal("upstream_invalid", f"the provider's stream: {e}") from None
-        lines = downstream_block(call.answer)
-        await self.reply.start(200, self.headers, lines=lines, probe=HEARTBEAT)
+        await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
         problem: Refusal | None = None
         try:
             problem = await self._pump(call, reader, inflate)
@@ -152,11 +150,14 @@ class Relay:
         as_it_came = self.reply.chunked and inflate is None
         try:
             while not reader.done:
-                if as_it_came and (chunks := await call.receive_chunks(b"\n\n")):
-                    if reader.passes(chunks):
+                if as_it_came:
+                    seen = await call.peek()
+                    size = whole_chunks(seen, b"\n\n", reader.clear(seen))
+                    if size:
+                        chunks = call.take(size)
+                        reader.passed(chunks)
                         await self.reply.write_chunks(chunks)
                         continue
-                    call.put_back(chunks)
                 data = await call.receive()
                 if not data:
                     break

@@ -10,7 +10,7 @@ from tokenomics.dialects.openai import Ask
 from tokenomics.gateway.identity import Grant
 from tokenomics.gateway.inspection import Draft
 from tokenomics.gateway.relay import Receipt
-from tokenomics.logs import Log
+from tokenomics.logs import Log, RequestLog
 from tokenomics.memory import MemoryWriter, Turn
 from tokenomics.outcome import Outcome
 from tokenomics.policy.limits import Denied
@@ -26,9 +26,15 @@ class Reporter:
     """Writes the request log, emits events, hands texts to memory."""
 
     def __init__(
-        self, log: Log, logging: Logging, webhooks: Webhooks, memory: MemoryWriter
+        self,
+        log: Log,
+        requests: RequestLog,
+        logging: Logging,
+        webhooks: Webhooks,
+        memory: MemoryWriter,
     ) -> None:
         self._log = log
+        self._requests = requests
         self._logging = logging
         self._webhooks = webhooks
         self._memory = memory
@@ -37,8 +43,8 @@ class Reporter:
     def finished(self, outcome: Outcome) -> None:
         """A request is over, however it ended."""
         if not self._logging.disable_request:
-            self._log.request(outcome.log_row(hide_hash=self._logging.hide_token_hash))
-        if outcome.hash and outcome.attempts:
+            self._requests.add(outcome.log_row(hide_hash=self._logging.hide_token_hash))
+        if outcome.hash and outcome.attempts and self._webhooks:
             self._webhooks.emit("request.completed", outcome.completed_data())
             if outcome.usage is not None:
                 self._webhooks.emit(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import trio
 
@@ -24,9 +25,9 @@ from tokenomics.gateway.relay import Receipt, Relay
 from tokenomics.gateway.reporting import Reporter
 from tokenomics.gateway.upstream import Answered, ErrorAnswer, Sending, Upstream
 from tokenomics.net.coding import BadCoding, decode
-from tokenomics.net.connection import Reply, ReplyHeaders, Request
+from tokenomics.net.connection import Reply, Request
 from tokenomics.net.heads import AnswerHead
-from tokenomics.net.message import downstream_block, encode
+from tokenomics.net.message import block, downstream_block, encode
 from tokenomics.net.wire import WireError
 from tokenomics.outcome import Outcome
 from tokenomics.policy.limits import Denied
@@ -50,7 +51,7 @@ class Gateway:
     async def handle(self, endpoint: Endpoint, request: Request, reply: Reply) -> None:
         """Answer one request to a governed endpoint, and report how it went."""
         outcome = Outcome(new_id(), request.head.path, time.time())
-        begun = trio.current_time()
+        begun = time.perf_counter()
         try:
             await self.travel(endpoint, request, reply, outcome)
         except Refusal as refusal:
@@ -64,7 +65,7 @@ class Gateway:
             wrong = Refusal("internal_error", f"the proxy failed; its log has {outcome.id}")
             await self._refuse(reply, wrong, outcome)
         finally:
-            outcome.seconds = trio.current_time() - begun
+            outcome.seconds = time.perf_counter() - begun
             self.reporter.finished(outcome)
 
     async def _refuse(self, reply: Reply, refusal: Refusal, outcome: Outcome) -> None:
@@ -117,7 +118,7 @@ class Gateway:
     async def _call(
         self, grant: Grant, route: Route, sending: Sending, admitted: Admission, outcome: Outcome
     ) -> Answered | ErrorAnswer:
-        begun = trio.current_time()
+        begun = time.perf_counter()
         try:
             return await self.upstream.answer(route, grant.policy.retry, sending, outcome)
         except trio.Cancelled:
@@ -128,7 +129,7 @@ class Gateway:
                 admitted.cost = admitted.input_estimate
             raise
         finally:
-            outcome.head_seconds = trio.current_time() - begun
+            outcome.head_seconds = time.perf_counter() - begun
 
     async def _relay(
         self,
@@ -141,15 +142,13 @@ class Gateway:
     ) -> Receipt:
         receipt = Receipt()
         if isinstance(answer, ErrorAnswer):
-            headers = _answer_headers(answer.head, outcome)
-            lines = downstream_block(answer.head)
-            await reply.send(answer.head.status, headers, answer.body, lines=lines)
+            lines = _answer_lines(answer.head, outcome)
+            await reply.send(answer.head.status, (), answer.body, lines=lines)
             return receipt
-        headers = _answer_headers(answer.call.answer, outcome)
         relay = Relay(
             ask=ask,
             reply=reply,
-            headers=headers,
+            lines=_answer_lines(answer.call.answer, outcome),
             outcome=outcome,
             timeout=answer.target.timeout,
             keep_text=grant.policy.memory is not None,
@@ -165,10 +164,28 @@ class Gateway:
         return receipt
 
 
-def _answer_headers(head: AnswerHead, outcome: Outcome) -> ReplyHeaders:
+def _answer_lines(head: AnswerHead, outcome: Outcome) -> bytes:
+    """The header lines of an answer: the provider's as far as they pass, and who served it."""
     outcome.status = head.status
-    outcome.upstream_id = _text(head.fields.get(b"x-request-id", b""))
-    return served_headers(outcome)
+    upstream_id = head.fields.get(b"x-request-id")
+    if upstream_id is not None:
+        outcome.upstream_id = _text(upstream_id)
+    return b"%bx-request-id: %b\r\n%b%b" % (
+        downstream_block(head),
+        outcome.id.encode(),
+        _served(outcome.served_model, outcome.provider, outcome.attempts),
+        block([encode("x-upstream-request-id", outcome.upstream_id)]) if upstream_id else b"",
+    )
+
+
+@lru_cache(maxsize=1024)
+def _served(model: str, provider: str, attempts: int) -> bytes:
+    headers = [
+        encode("x-tokenomics-model", _text(model.encode())),
+        encode("x-tokenomics-provider", _text(provider.encode())),
+        (b"x-tokenomics-attempts", b"%d" % attempts),
+    ]
+    return block(headers)
 
 
 def new_id() -> str:
@@ -194,19 +211,6 @@ _CODING_FAULTS = {
     "broken": "invalid_request",
     "too_long": "body_too_large",
 }
-
-
-def served_headers(outcome: Outcome) -> ReplyHeaders:
-    """Who served it, for the client."""
-    headers = [
-        (b"x-request-id", outcome.id.encode()),
-        encode("x-tokenomics-model", _text(outcome.served_model.encode())),
-        encode("x-tokenomics-provider", _text(outcome.provider.encode())),
-        (b"x-tokenomics-attempts", b"%d" % outcome.attempts),
-    ]
-    if outcome.upstream_id:
-        headers.append(encode("x-upstream-request-id", outcome.upstream_id))
-    return headers
 
 
 async def refuse(reply: Reply, refusal: Refusal, request_id: str) -> None:

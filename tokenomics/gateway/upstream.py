@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote
 
 import trio
@@ -43,16 +44,14 @@ class ErrorAnswer:
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """A provider's answer whose body is still to be read, and the target that gave it."""
 
     call: Call
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(NamedTuple):
     """What one request brings to every attempt. `body_for` makes the bytes for a target and may
     refuse; `covers` says whether a fallback's budgets have room, and holds it."""
 

@@ -12,10 +12,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
-from trio import current_time
 
 from tokenomics.net.dial import Dialer, Unreachable
-from tokenomics.net.framing import BadBody, ChunkDecoder, Decoder, decoder, whole_chunks
+from tokenomics.net.framing import BadBody, ChunkDecoder, Decoder, decoder
 from tokenomics.net.heads import AnswerHead, BadHead, parse_answer
 from tokenomics.net.message import request_head
 from tokenomics.net.origin import Origin
@@ -90,7 +89,8 @@ class Call:
         self._client = client
         self._link = link
         self._patience = patience
-        self._until = math.inf if patience.total == math.inf else current_time() + patience.total
+        bounded = patience.total != math.inf
+        self._until = client.watch.now() + patience.total if bounded else math.inf
         self._buffer = b""
         self._began = False  # bytes of an answer have come, an interim one's too
         self._unsent: WireError | None = None  # why part of the request did not go out
@@ -113,7 +113,7 @@ class Call:
         self._client.give_back(self._link, keep)
 
     def _wait(self, seconds: float) -> None:
-        self._link.wire.deadline = min(current_time() + seconds, self._until)
+        self._link.wire.deadline = min(self._client.watch.now() + seconds, self._until)
 
     async def send(self, data: bytes) -> None:
         """Send the request. An answer that comes before all of it is sent ends the sending (RFC
@@ -175,7 +175,8 @@ class Call:
 
     async def read_head(self, method: str, by: float) -> AnswerHead:
         """The answer's head, interim answers skipped, in time for `by`. Raises Broken, TimedOut."""
-        self._link.wire.deadline = min(current_time() + self._patience.first_byte, self._until, by)
+        first_byte = self._client.watch.now() + self._patience.first_byte
+        self._link.wire.deadline = min(first_byte, self._until, by)
         for _ in range(MAX_INTERIM):
             head = parse_head(await self._read_raw_head(), method)
             if head.status >= 200:
@@ -230,21 +231,23 @@ class Call:
             raise Broken(str(e), began=True) from e
         return b""
 
-    async def receive_chunks(self, end: bytes) -> bytes:
-        """More of a chunked body as it stands on the wire, if that is whole chunks of which each
-        ends with `end`; b"" where it is not: `receive` has it then. Raises Broken, TimedOut."""
+    async def peek(self) -> bytes:
+        """What has come of a chunked body, as it stands on the wire, where that begins between two
+        chunks; else b"". `take` takes some of it, `receive` decodes it. Raises Broken, TimedOut."""
         if not isinstance(self._decoder, ChunkDecoder) or not self._decoder.between_chunks:
             return b""
-        data = self._buffer or await self._more()
-        if whole_chunks(data, end):
+        if not self._buffer:
+            self._buffer = await self._more()
+        return self._buffer
+
+    def take(self, size: int) -> bytes:
+        """Take whole chunks, `size` bytes of what `peek` gave."""
+        data = self._buffer
+        if size == len(data):
             self._buffer = b""
             return data
-        self._buffer = data
-        return b""
-
-    def put_back(self, data: bytes) -> None:
-        """What `receive_chunks` gave is to be had by `receive` after all."""
-        self._buffer = data + self._buffer
+        self._buffer = data[size:]
+        return data[:size]
 
     async def _more(self) -> bytes:
         self._wait(self._patience.silence)
@@ -259,7 +262,7 @@ class Call:
     async def drain(self, seconds: float) -> None:
         """Read an end that should be near, so that the connection can be used again; what else
         comes is dropped, and so is the connection if nothing does."""
-        self._until = current_time() + seconds
+        self._until = self._client.watch.now() + seconds
         with contextlib.suppress(Broken):
             await self.receive()
 
@@ -308,15 +311,15 @@ class Client:
         self._dialer = Dialer(proxies or Proxies.from_env({}))
         self._pool: Pool[_Link] = Pool(lambda link: link.wire.is_quiet(), limits or PoolLimits())
         self._room = trio.lowlevel.ParkingLot()  # waits for a connection to be closed or kept
-        self._watch = Watch()
+        self.watch = Watch()
 
     async def run(self) -> None:
         """Hold calls to their deadlines, and close what idles too long, for ever."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch.run)
+            nursery.start_soon(self.watch.run)
             while True:
                 await trio.sleep(SWEEP_SECONDS)
-                for link in self._pool.overdue(current_time()):
+                for link in self._pool.overdue(self.watch.now()):
                     self._close(link)
 
     async def call(
@@ -360,7 +363,7 @@ class Client:
             return call
 
     def _kept(self, origin: Origin) -> _Link | None:
-        link, closing = self._pool.take(origin.key, current_time())
+        link, closing = self._pool.take(origin.key, self.watch.now())
         for old in closing:
             self._close(old)
         if link is not None:
@@ -369,7 +372,7 @@ class Client:
 
     async def _fresh(self, origin: Origin, patience: Patience, by: float) -> _Link:
         """A connection of one's own, once there is room for it. Raises Unreachable, TimedOut."""
-        connect = min(patience.connect, by - current_time())
+        connect = min(patience.connect, by - self.watch.now())
         if connect <= 0:
             raise TimedOut("no time is left for a connection", began=False)
         with trio.move_on_after(connect):
@@ -392,13 +395,13 @@ class Client:
             self._pool.closed(origin.key)
             self._room.unpark()
             raise
-        self._watch.add(wire)
+        self.watch.add(wire)
         return _Link(wire, origin)
 
     def give_back(self, link: _Link, reusable: bool) -> None:
         """Keep or close a connection that a Call is done with."""
         if reusable:
-            closing = self._pool.put(link.origin.key, link, current_time())
+            closing = self._pool.put(link.origin.key, link, self.watch.now())
         else:
             closing = [link]
         for old in closing:
@@ -409,7 +412,7 @@ class Client:
     def _close(self, link: _Link) -> None:
         self._dialer.remember(link.origin, link.wire)
         self._pool.closed(link.origin.key)
-        self._watch.remove(link.wire)
+        self.watch.remove(link.wire)
         link.wire.close()
 
     def refresh(self) -> None:

@@ -19,12 +19,12 @@ from functools import lru_cache
 from typing import Protocol
 
 import trio
-from trio import current_time
 
 from tokenomics.errors import Refusal
 from tokenomics.net.framing import LAST_CHUNK, BadBody, chunk, decoder
 from tokenomics.net.heads import BadHead, HeadJudge, RequestHead
 from tokenomics.net.message import answer_head, block, status_line
+from tokenomics.net.watch import Watch
 from tokenomics.net.wire import TLSWire, Wire, WireError, WireExpired
 
 HANDSHAKE_SECONDS = 10.0
@@ -174,6 +174,7 @@ class Host(Protocol):
     limits: Limits
     report: Report
     judge: HeadJudge
+    watch: Watch
     draining: bool
 
 
@@ -185,6 +186,7 @@ class Connection:
         self._host = host
         self._limits = host.limits
         self._wire = wire
+        self._now = host.watch.now
         self._buffer = b""
         self._length: int | None = 0  # of the current request's body; None: chunked
         self._unread = False  # a body that the application has not read to its end
@@ -200,7 +202,7 @@ class Connection:
         """Serve requests until either side ends the connection."""
         with self.scope, contextlib.suppress(WireError):  # there is nobody left to tell
             if isinstance(self._wire, TLSWire):
-                self._wire.deadline = current_time() + HANDSHAKE_SECONDS
+                self._wire.deadline = self._now() + HANDSHAKE_SECONDS
                 await self._wire.handshake()
             await self._serve_all()
             if self._unread:
@@ -241,7 +243,7 @@ class Connection:
     async def _read_head(self) -> RequestHead | None:
         """The next head, or None if the client closed or was idle too long. Raises BadHead."""
         limits, wire = self._limits, self._wire
-        wire.deadline = current_time() + limits.keep_alive
+        wire.deadline = self._now() + limits.keep_alive
         started = False
         end = -1
         while True:
@@ -252,7 +254,7 @@ class Connection:
                 break
             if not started and self._buffer not in (b"", b"\r"):  # from the first byte on
                 started = True
-                wire.deadline = current_time() + limits.head_timeout
+                wire.deadline = self._now() + limits.head_timeout
             try:
                 data = await wire.receive()
             except WireExpired:
@@ -308,7 +310,7 @@ class Connection:
                 break
             if size >= due:
                 due = size + STALL_BYTES
-                self._wire.deadline = current_time() + self._limits.stall
+                self._wire.deadline = self._now() + self._limits.stall
             data = await self._wire.receive()
             if not data:
                 raise WireError("closed inside a request body")
@@ -333,7 +335,7 @@ class Connection:
         if rest:
             probe, self.probe = self.probe, b""  # it would land inside of what is sent
             for start in range(0, len(rest), STALL_BYTES):
-                self._wire.deadline = current_time() + self._limits.stall
+                self._wire.deadline = self._now() + self._limits.stall
                 await self._wire.send_rest(rest[start : start + STALL_BYTES])
             self.probe = probe
 
@@ -342,7 +344,7 @@ class Connection:
         resets it, and the answer would be lost (RFC 9112 section 9.6)."""
         with contextlib.suppress(OSError):
             self._wire.sock.shutdown(socket.SHUT_WR)
-        self._wire.deadline = current_time() + LINGER_SECONDS
+        self._wire.deadline = self._now() + LINGER_SECONDS
         for _ in range(LINGER_READS):
             if not await self._wire.receive():
                 break

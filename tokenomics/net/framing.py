@@ -32,24 +32,23 @@ def _plain_size(line: bytes) -> int:
     return int(line, 16) if _PLAIN_SIZE.fullmatch(line) else -1
 
 
-def whole_chunks(data: bytes, end: bytes) -> bool:
-    """Whether `data` is whole chunks without extensions, none of them the last, each of which ends
-    with `end`.
+def whole_chunks(data: bytes, end: bytes, stop: int) -> int:
+    """How many bytes at the beginning of `data` are whole chunks without extensions, none of them
+    the last, of which each ends with `end`, before `stop`.
 
     Such bytes can be passed on as they stand, if they begin between two chunks.
     """
-    position, size = 0, len(data)
-    while position < size:
-        line = data.find(b"\r\n", position, position + MAX_SIZE_LINE)
+    position, tail = 0, end + b"\r\n"
+    while position < stop:
+        line = data.find(b"\r\n", position, position + 10)
         if line < 0:
-            return False
+            break
         length = _plain_size(data[position:line])
-        position = line + 4 + length
-        if length <= 0 or data[position - 2 : position] != b"\r\n":
-            return False
-        if not data.endswith(end, line + 2, position - 2):
-            return False
-    return size > 0
+        after = line + 4 + length
+        if length <= 0 or after > stop or data[after - len(tail) : after] != tail:
+            break
+        position = after
+    return position
 
 
 class BadBody(Exception):

@@ -284,12 +284,13 @@ def _answer_framing(
         if codings != [b"chunked"] or b"content-length" in fields:
             raise BadHead("the answer's transfer-encoding is not chunked, or it has a length too")
         return True, None
-    if b"content-length" not in fields:
+    length = fields.get(b"content-length")
+    if length is None:
         return False, None
-    lengths = {value for name, value in headers if name == b"content-length"}
-    if len(lengths) > 1:
-        raise BadHead("the answer has two lengths")
-    length = lengths.pop()
-    if not re.fullmatch(rb"[0-9]{1,15}", length):
+    if len(fields) != len(headers):  # a name stands twice
+        lengths = {value for name, value in headers if name == b"content-length"}
+        if len(lengths) > 1:
+            raise BadHead("the answer has two lengths")
+    if not length.isdigit() or len(length) > 15:
         raise BadHead("malformed content-length in the answer")
     return False, int(length)

@@ -23,11 +23,13 @@ OnHangup = Callable[[int], None]
 
 
 class Watch:
-    """Watches wires while `run` runs. One per server and one per client, which own it."""
+    """Watches wires while `run` runs. One per server and one per client, which own it. `now` is
+    trio's clock, by which deadlines are set."""
 
     def __init__(self) -> None:
         self._wires: set[Wire] = set()
         self._hangups: dict[int, OnHangup] = {}
+        self.now: Callable[[], float] = trio.current_time
         self._epoll = select.epoll()
 
     def add(self, wire: Wire, on_hangup: OnHangup | None = None) -> None:
@@ -51,12 +53,13 @@ class Watch:
 
     async def run(self) -> None:
         """Watch for ever; once."""
+        self.now = trio.lowlevel.current_clock().current_time  # the same at a third of the price
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear_hangups)
                 while True:
                     await trio.sleep(TICK_SECONDS)
-                    now = trio.current_time()
+                    now = self.now()
                     for wire in [w for w in self._wires if w.deadline < now]:
                         wire.expire()
         finally:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from tokenomics.policy.model import RateLimit, RateRule
 from tokenomics.policy.route import Budget
@@ -33,8 +33,7 @@ HELD_RETRY_SECONDS = 1.0  # when running requests have to end first, nobody know
 MAX_RETRY_AFTER = 60  # seconds; some SDKs sleep out whatever they are told
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """What a request asks for: counted input tokens, and output tokens. `output` is the client's
     own cap on all `choices` together, None if it named none, 0 for endpoints that generate none."""
 
@@ -160,8 +159,7 @@ class Account:
         return account
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
+class _Rate(NamedTuple):
     """One unit of one rate rule, with its history up to date."""
 
     rule: RateRule
@@ -170,19 +168,26 @@ class _Rate:
     window: Window
 
 
-def _rates(account: Account, rate: RateLimit, now: float) -> Iterator[_Rate]:
+def _rates(account: Account, rate: RateLimit, now: float) -> list[_Rate]:
     """Every rate of a policy. A rule's history is found by its shape, so that a changed limit holds
     at once and keeps what was counted."""
+    out = []
     for rule in rate.rules:
         for unit, limit in (("requests", rule.requests), ("tokens", rule.tokens)):
             if limit:
-                key = f"{unit}/{rule.window:.15g}/{rule.strategy}"
+                key = _window_key(unit, rule.window, rule.strategy)
                 window = account.windows.get(key)
                 if window is None:
                     window = Window(rule.window, fixed=rule.strategy == "fixed")
                     account.windows[key] = window
                 window.expire(now)
-                yield _Rate(rule, unit, limit, window)
+                out.append(_Rate(rule, unit, limit, window))
+    return out
+
+
+@lru_cache(maxsize=1024)
+def _window_key(unit: str, window: float, strategy: str) -> str:
+    return f"{unit}/{window:.15g}/{strategy}"
 
 
 def admit(
@@ -202,7 +207,7 @@ def admit(
             want.input,
             HELD_RETRY_SECONDS,
         )
-    rates = list(_rates(account, rate, now))
+    rates = _rates(account, rate, now)
     output = _affordable(account, rates, budgets, want, now)
     if isinstance(output, Denied):
         return output
@@ -212,9 +217,9 @@ def admit(
     bounded = bool(budgets) or any(r.unit == "tokens" for r in rates)
     tokens = want.input + (output if bounded else 0)
     cap = output if bounded and output < _output(want) else None
-    lease = Lease(tokens, cap, bounded, tuple(b.name for b in budgets), [])
+    lease = Lease(tokens, cap, bounded, tuple([b.name for b in budgets]), [])
     # Two rules of one shape share a window, and count in it once.
-    for unit, window in dict.fromkeys((r.unit, r.window) for r in rates):
+    for unit, window in dict.fromkeys([(r.unit, r.window) for r in rates]):
         if unit == "tokens":
             lease.tickets.append((window, window.add(tokens, now, held=tokens)))
         else:
@@ -251,24 +256,28 @@ def _held_back(
 ) -> Denied | None:
     """Why a request has to wait for what running ones hold; None if it need not."""
     need = want.input + output
-    counted = [
-        (f"a rate of {r.limit} tokens in {r.rule.window:g} s", r.limit, int(r.window.total))
-        for r in rates
-        if r.unit == "tokens"
-    ]
-    counted += [(f"budget {b.name!r} of {b.limit}", b.limit, account.used(b.name)) for b in budgets]
-    for what, limit, used in counted:
-        if used + need > limit:
-            return Denied(
-                "rate_limit_exceeded",
-                f"running requests of this token hold what is left of {what} until they end; ask"
-                " for fewer output tokens, or try again",
-                limit,
-                used,
-                want.input,
-                HELD_RETRY_SECONDS,
+    for r in rates:
+        if r.unit == "tokens" and r.window.total + need > r.limit:
+            what = f"a rate of {r.limit} tokens in {r.rule.window:g} s"
+            return _held_denied(what, r.limit, int(r.window.total), want)
+    for b in budgets:
+        if account.used(b.name) + need > b.limit:
+            return _held_denied(
+                f"budget {b.name!r} of {b.limit}", b.limit, account.used(b.name), want
             )
     return None
+
+
+def _held_denied(what: str, limit: int, used: int, want: Want) -> Denied:
+    return Denied(
+        "rate_limit_exceeded",
+        f"running requests of this token hold what is left of {what} until they end; ask for fewer"
+        " output tokens, or try again",
+        limit,
+        used,
+        want.input,
+        HELD_RETRY_SECONDS,
+    )
 
 
 def move(account: Account, lease: Lease, budgets: tuple[Budget, ...], want: Want) -> Denied | None:
