@@ -21,7 +21,7 @@ _DELTA = re.compile(
 _DONE = re.compile(rb"(?m)^data: ?\[DONE\]")  # at a line's start: text may speak of it
 _ERROR = re.compile(rb'(?m)^data: ?\{\s*"error"\s*:\s*(?!null)|^event: ?error')
 _decoder = json.JSONDecoder()
-UNCOUNTED_BYTES = 32 << 10  # of a stream that are kept to be counted
+SAMPLE_BYTES = 4096  # of a stream, by which the frame around its texts is known
 MAX_TOKENS = 10**9  # a count beyond this is no count
 
 
@@ -105,8 +105,9 @@ class StreamReader:
         self._usage_asked = usage_asked
         self._collect = collect
         self._generated = 0  # bytes of generated text, as far as it was counted
-        self._uncounted: list[bytes] = []
-        self._uncounted_bytes = 0
+        self._sample: list[bytes] = []
+        self._sample_bytes = 0
+        self._frame: int | None = None  # bytes of an event that are no text
         self.usage: Usage | None = None
         self.done = False
         self.failed = False  # the upstream said so itself
@@ -155,21 +156,27 @@ class StreamReader:
 
     def generated(self) -> int:
         """Output tokens so far, estimated."""
-        self._count_all()
+        self._count_sample()
         return -(-self._generated // 3)
 
     def _count(self, block: bytes) -> None:
-        """Count what was generated, later: most streams end with their usage, and nobody asks."""
-        self._uncounted.append(block)
-        self._uncounted_bytes += len(block)
-        if self._uncounted_bytes > UNCOUNTED_BYTES:
-            self._count_all()
+        """Count what whole events generated. Most streams end with their usage and nobody asks, so
+        only a sample is looked at, later; its frame around each text is taken off the rest."""
+        if self._frame is None:
+            self._sample.append(block)
+            self._sample_bytes += len(block)
+            if self._sample_bytes > SAMPLE_BYTES:
+                self._frame = self._count_sample()
+        else:
+            self._generated += max(len(block) - block.count(b"\n\n") * self._frame, 0)
 
-    def _count_all(self) -> None:
-        for block in self._uncounted:
-            self._generated += sum([len(text) for text in _DELTA.findall(block)])
-        self._uncounted.clear()
-        self._uncounted_bytes = 0
+    def _count_sample(self) -> int:
+        """Count the sample, once; the bytes of an event that are no text."""
+        block = b"".join(self._sample)
+        self._sample.clear()
+        text = sum([len(text) for text in _DELTA.findall(block)])
+        self._generated += text
+        return (len(block) - text) // max(block.count(b"\n\n"), 1)
 
     def _take_usage(self, block: bytes) -> bytes:
         kept = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tokenomics import strictjson
@@ -153,6 +154,7 @@ _SERVICES = {
 }
 
 
+@lru_cache(maxsize=256)
 def _bare(path: str) -> str:
     """A path without its version, which clients leave out or double, and without a final slash."""
     return _VERSIONS.sub("", path).rstrip("/")

@@ -25,7 +25,7 @@ from tokenomics.gateway.relay import Receipt, Relay
 from tokenomics.gateway.reporting import Reporter
 from tokenomics.gateway.upstream import Answered, ErrorAnswer, Sending, Upstream
 from tokenomics.net.coding import BadCoding, decode
-from tokenomics.net.connection import Reply, Request
+from tokenomics.net.connection import Reply, Request, date_line
 from tokenomics.net.heads import AnswerHead
 from tokenomics.net.message import block, downstream_block, encode
 from tokenomics.net.wire import WireError
@@ -170,8 +170,9 @@ def _answer_lines(head: AnswerHead, outcome: Outcome) -> bytes:
     upstream_id = head.fields.get(b"x-request-id")
     if upstream_id is not None:
         outcome.upstream_id = _text(upstream_id)
-    return b"%bx-request-id: %b\r\n%b%b" % (
+    return b"%b%bx-request-id: %b\r\n%b%b" % (
         downstream_block(head),
+        b"" if b"date" in head.fields else date_line(int(time.time())),
         outcome.id.encode(),
         _served(outcome.served_model, outcome.provider, outcome.attempts),
         block([encode("x-upstream-request-id", outcome.upstream_id)]) if upstream_id else b"",
@@ -196,9 +197,9 @@ def new_id() -> str:
 async def _body(request: Request) -> bytes:
     """A request's body without its content coding. Raises Refusal."""
     body = await request.body()
-    coding = request.head.get(b"content-encoding")
-    if coding is None:
+    if b"content-encoding" not in request.head.fields:
         return body
+    coding = request.head.fields[b"content-encoding"].decode("latin-1")
     try:
         return decode(body, coding.lower(), request.max_body)
     except BadCoding as e:

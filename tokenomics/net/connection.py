@@ -87,7 +87,8 @@ class Request:
 class Reply:
     """The answer to one request: either `send` once, or `start`, `write`..., `end`.
 
-    `lines` are header lines that stand already, each with its end: a provider's, passed on.
+    `lines` are header lines that stand already, each with its end, a Date among them: a provider's,
+    passed on.
     """
 
     __slots__ = ("_bodiless", "_connection", "chunked", "ended", "started")
@@ -150,7 +151,7 @@ class Reply:
         connection = self._connection
         connection.give_up_body()
         own = block(headers)
-        date = b"" if b"\ndate:" in (b"\n" + lines).lower() else date_line(int(time.time()))
+        date = b"" if lines else date_line(int(time.time()))
         if not connection.keep_alive:
             own += b"connection: close\r\n"
         elif not self.chunked:

@@ -10,7 +10,7 @@ RFC 9112 (syntax, section 2.2 on line endings, 3.2 on targets and Host, 6 on fra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -78,12 +78,12 @@ class AnswerHead(NamedTuple):
     `lines` are the header lines as they came, one per header, without their ends."""
 
     status: int
-    headers: RawHeaders
+    headers: Sequence[tuple[bytes, bytes]]
     fields: dict[bytes, bytes]
     keep_alive: bool
     chunked: bool
     length: int | None
-    lines: tuple[bytes, ...] = ()
+    lines: Sequence[bytes] = ()
 
 
 class HeadJudge:
@@ -252,7 +252,7 @@ def parse_answer(head: bytes, method: str) -> AnswerHead:
     tokens = _tokens(headers, b"connection") if b"connection" in fields else []
     chunked, length = _answer_framing(headers, fields, status, method)
     keep_alive = _persists(tokens, http11) and (chunked or length is not None)
-    return AnswerHead(status, tuple(headers), fields, keep_alive, chunked, length, tuple(lines))
+    return AnswerHead(status, headers, fields, keep_alive, chunked, length, lines)
 
 
 @lru_cache(maxsize=256)

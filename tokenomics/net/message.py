@@ -83,7 +83,7 @@ def _passes_down(line: bytes) -> bool:
     return name not in _NOT_DOWNSTREAM and not name.startswith(_ACCOUNT)
 
 
-def _named_by_connection(headers: RawHeaders) -> set[bytes]:
+def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     """Fields that a Connection header declares hop-by-hop."""
     return {
         token.strip().lower()
