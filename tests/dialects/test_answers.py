@@ -317,3 +317,53 @@ def test_chunks_make_no_difference(
     bytewise = [stream[i : i + 1] for i in range(len(stream))]
     assert follow(*chunks, usage_asked=usage_asked) == whole
     assert follow(*bytewise, usage_asked=usage_asked) == whole
+
+
+# Events that need no look.
+
+CLEAR = chunk("Hel") + chunk("lo")
+
+
+@pytest.mark.parametrize(
+    ("block", "size"),
+    [
+        (CLEAR, len(CLEAR)),
+        (CLEAR + DONE, len(CLEAR) + len("data: ")),
+        (CLEAR + USAGE_CHUNK, CLEAR.__len__() + USAGE_CHUNK.index(b'"usage"')),
+        (chunk("x", usage=None), len(chunk("x", usage=None))),
+        (b'data: {"error": {}}\n\n', len(b'data: {"')),
+        (b"event: error\ndata: {}\n\n", len(b"event: ")),
+        (b"", 0),
+    ],
+    ids=["texts", "done", "usage", "null-usage", "error", "error-event", "nothing"],
+)
+def test_events_are_clear_up_to_the_first_that_needs_a_look(block: bytes, size: int) -> None:
+    assert StreamReader(usage_asked=False, collect=False).clear(block) == size
+
+
+def test_nothing_is_clear_where_texts_are_kept_or_an_event_is_under_way() -> None:
+    assert StreamReader(usage_asked=False, collect=True).clear(CLEAR) == 0
+    reader = StreamReader(usage_asked=False, collect=False)
+    reader.feed(CLEAR[:-1])
+    assert reader.clear(CLEAR) == 0
+
+
+@pytest.mark.parametrize("events", [3, 40, 400], ids=["few", "sample", "many"])
+@pytest.mark.parametrize("fed", [True, False], ids=["fed", "passed"])
+def test_what_a_stream_generated_is_counted_fed_or_passed(events: int, fed: bool) -> None:
+    reader = StreamReader(usage_asked=False, collect=False)
+    for _ in range(events):
+        if fed:
+            reader.feed(chunk("x" * 30))
+        else:
+            reader.passed(chunk("x" * 30))
+    assert 10 * events <= reader.generated() <= 11 * events
+
+
+def test_longer_texts_behind_the_sample_are_counted_in_full() -> None:
+    reader = StreamReader(usage_asked=False, collect=False)
+    for _ in range(60):
+        reader.passed(chunk("x"))
+    for _ in range(10):
+        reader.passed(chunk("y" * 3000))
+    assert 10_000 <= reader.generated() <= 11_000

@@ -20,6 +20,7 @@ from tokenomics.net.framing import (
     LengthDecoder,
     chunk,
     decoder,
+    whole_chunks,
 )
 
 TRAILING = b"GET /next HTTP/1.1\r\n\r\n"
@@ -191,3 +192,52 @@ PIECES = [b"0", b"1", b"f", b"\r\n", b"\r", b"\n", b";", b"x", b"a: b", b" ", b"
 @given(wire=st.lists(st.sampled_from(PIECES), max_size=16).map(b"".join), cuts=CUTS)
 def test_any_cutting_of_anything_gives_the_same_verdict(wire: bytes, cuts: list[int]) -> None:
     assert verdict(cut(wire, cuts)) == verdict([wire])
+
+
+# Chunks that can be passed on as they stand.
+
+END = b"\n\n"
+EVENT = b"data: {}\n\n"
+PASSABLE: dict[str, tuple[bytes, int, int]] = {  # (data, stop, bytes that may go on)
+    "one": (chunk(EVENT), 99, 15),
+    "two": (chunk(EVENT) * 2, 99, 30),
+    "upper-case-size": (b"A\r\n" + EVENT + b"\r\n", 99, 15),
+    "part-of-the-second": (chunk(EVENT) + chunk(EVENT)[:-1], 99, 15),
+    "part-of-a-size": (chunk(EVENT) + b"1", 99, 15),
+    "the-last-chunk": (chunk(EVENT) + LAST_CHUNK, 99, 15),
+    "stop-inside-the-second": (chunk(EVENT) * 2, 29, 15),
+    "stop-at-the-second": (chunk(EVENT) * 2, 15, 15),
+    "stop-at-once": (chunk(EVENT), 0, 0),
+    "half-an-event": (chunk(b"data: {"), 99, 0),
+    "only-a-blank-line": (chunk(END), 99, 7),
+    "an-end-in-the-size-line": (b"1\n\n\r\n", 99, 0),
+    "extension": (b"a;a=b\r\n" + EVENT + b"\r\n", 99, 0),
+    "wrong-size": (b"9\r\n" + EVENT + b"\r\n", 99, 0),
+    "negative": (b"-1\r\n\n\n\r\n", 99, 0),
+    "underscore": (b"0_a\r\n" + EVENT + b"\r\n", 99, 0),
+    "prefix": (b"0xa\r\n" + EVENT + b"\r\n", 99, 0),
+    "empty": (b"", 99, 0),
+}
+
+
+@pytest.mark.parametrize(("data", "stop", "size"), PASSABLE.values(), ids=PASSABLE.keys())
+def test_whole_chunks_that_end_an_event_may_go_on(data: bytes, stop: int, size: int) -> None:
+    assert whole_chunks(data, END, min(stop, len(data))) == size
+
+
+@given(
+    parts=st.lists(st.sampled_from([EVENT, b"data: ", b"x\n\n", b"\n", b"", b"\r\n"]), max_size=8),
+    cut_at=st.integers(0, 200),
+    stop=st.integers(0, 200),
+    junk=st.binary(max_size=4),
+)
+def test_what_may_go_on_is_whole_chunks_to_a_strict_reader_too(
+    parts: list[bytes], cut_at: int, stop: int, junk: bytes
+) -> None:
+    data = b"".join(chunk(part) for part in parts)[:cut_at] + junk
+    size = whole_chunks(data, END, min(stop, len(data)))
+    assert size <= stop
+    reader = ChunkDecoder()
+    body, rest = reader.feed(data[:size])
+    assert (rest, reader.done, reader.between_chunks) == (b"", False, True)
+    assert not body or body.endswith(END)

@@ -45,7 +45,7 @@ def whole_chunks(data: bytes, end: bytes, stop: int) -> int:
             break
         length = _plain_size(data[position:line])
         after = line + 4 + length
-        if length <= 0 or after > stop or data[after - len(tail) : after] != tail:
+        if length < len(end) or after > stop or data[after - len(tail) : after] != tail:
             break
         position = after
     return position
