@@ -36,7 +36,7 @@ class _Target:
 
     def __init__(self, hook: Webhook) -> None:
         self.hook = hook
-        self.origin: Origin = parse_origin(hook.url, insecure=hook.insecure)
+        self.origin: Origin = parse_origin(hook.url, insecure=hook.insecure, ca_file=hook.ca_file)
         self.send, self.receive = trio.open_memory_channel[Event](QUEUE_EVENTS)
         self.dropped = 0
         self.failing = False
