@@ -122,16 +122,14 @@ class Reloads:
         started, now = self._started, self._current
         for warning in now.warnings:
             log.say("warn", warning)
-        changed = [n for n in changes(before.config, now.config) if not self._is_fixed(n)]
-        names = f": {', '.join(changed)}" if changed else ""
-        noun = "setting" if len(changed) == 1 else "settings"
-        log.say(
-            "info", f"reloaded: {len(changed)} {noun} changed{names}; keys and files read again"
-        )
         waiting = [n for n in changes(started.config, now.config) if self._is_fixed(n)]
         waiting += [n for n in self._keys if started.env.get(n, "") != now.env.get(n, "")]
         if waiting:
             log.say("warn", f"needs a restart: {', '.join(waiting)}")
+        changed = [n for n in changes(before.config, now.config) if not self._is_fixed(n)]
+        number = f"{len(changed)} setting{'' if len(changed) == 1 else 's'} changed"
+        names = f": {', '.join(changed)}" if changed else ""
+        log.say("info", f"reloaded: {number}{names}; keys and files read again")
 
     def _is_fixed(self, name: str) -> bool:
         return any(name == f or (f.endswith(".") and name.startswith(f)) for f in self._fixed)
