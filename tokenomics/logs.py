@@ -22,10 +22,11 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=st
 _RANK = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Log:
-    """Writes lines. `level` and `format` are those of the config; `debug` adds tracebacks and
-    `text_diagnostics` writes diagnostics as text whatever the format."""
+    """Writes lines. `level` and `format` are those of the config, and change when that is reloaded;
+    `debug` adds tracebacks and `text_diagnostics` writes diagnostics as text whatever the format.
+    """
 
     level: str = "info"
     format: str = "json"

@@ -35,11 +35,17 @@ class _Target:
     """One webhook: its queue and where it goes."""
 
     def __init__(self, hook: Webhook) -> None:
-        self.hook = hook
-        self.origin: Origin = parse_origin(hook.url, insecure=hook.insecure)
+        self.take(hook)
+        self.scope = trio.CancelScope()  # of its task
+        self.started = False
         self.send, self.receive = trio.open_memory_channel[Event](QUEUE_EVENTS)
         self.dropped = 0
         self.failing = False
+
+    def take(self, hook: Webhook) -> None:
+        """Go by other settings from the next attempt on."""
+        self.hook = hook
+        self.origin: Origin = parse_origin(hook.url, insecure=hook.insecure, ca_file=hook.ca_file)
 
 
 class Webhooks:
@@ -49,6 +55,24 @@ class Webhooks:
         self._targets = [_Target(hook) for hook in hooks]
         self._client = client
         self._log = log
+        self._changed = trio.Event()
+
+    def retarget(self, hooks: Sequence[Webhook]) -> None:
+        """Have other targets from now on. One whose URL stays keeps its queue; one that goes has as
+        long as at the end of the process to take what is queued for it."""
+        before = list(self._targets)
+        self._targets = []
+        for hook in hooks:
+            target = next((t for t in before if t.hook.url == hook.url), None)
+            if target is None:
+                target = _Target(hook)
+            else:
+                before.remove(target)
+                target.take(hook)
+            self._targets.append(target)
+        for target in before:
+            target.scope.cancel()
+        self._changed.set()
 
     def __bool__(self) -> bool:
         """Whether there is a target at all."""
@@ -76,8 +100,17 @@ class Webhooks:
     async def run(self) -> None:
         """Deliver until cancelled; then give what is queued a moment to go out."""
         async with trio.open_nursery() as nursery:
-            for target in self._targets:
-                nursery.start_soon(self._work, target)
+            while True:
+                for target in self._targets:
+                    if not target.started:
+                        target.started = True
+                        nursery.start_soon(self._serve, target)
+                await self._changed.wait()
+                self._changed = trio.Event()
+
+    async def _serve(self, target: _Target) -> None:
+        with target.scope:
+            await self._work(target)
 
     async def _work(self, target: _Target) -> None:
         pending: list[Event] = []

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenomics.config.build import Built, Source, build, expand
-from tokenomics.config.settings import Config, Row, Webhook, rows
+from tokenomics.config.settings import Certificate, Config, Row, Webhook, rows
 from tokenomics.errors import Invalid
 from tokenomics.tokens import Secret
 
@@ -104,6 +104,9 @@ def test_a_setting_is_read_by_its_type(key: str, raw: object, value: object) -> 
         ("server.tls.hosts", {"a": 1}, "must be a list of text"),
         ("logging.level", "loud", "is not one of: debug, info, warn, error"),
         ("logging.format", "xml", "is not one of: json, text"),
+        ("upstream.connect_timeout", 0, "must be more than 0"),
+        ("upstream.max_connections", "0", "must be more than 0"),
+        ("server.tls.certificates", "a.crt", "must be a list of certificates"),
         ("cli_maps", "codex", "must be a mapping"),
         ("events.webhooks", {"url": "http://x"}, "must be a list of webhooks"),
         ("server", 8080, "server must be a mapping"),
@@ -115,6 +118,18 @@ def test_a_wrong_value_is_one_fault_that_names_its_key(key: str, raw: object, sa
     (fault,) = faults(at(key, raw))
     assert fault.startswith(f"c.yaml: {key}")
     assert says in fault
+
+
+def test_certificates_are_read_as_pairs() -> None:
+    pair = {"cert_file": "a.crt", "key_file": "a.key"}
+    config = built(at("server.tls.certificates", [pair])).config
+    assert config.server.tls.certificates == (Certificate("a.crt", "a.key"),)
+
+
+def test_half_a_certificate_is_refused_with_its_place() -> None:
+    document = at("server.tls.certificates", [{"cert_file": "a.crt"}])
+    (fault,) = faults(document, **{"server.tls.certificates[0]": 9})
+    assert fault == "c.yaml:9: server.tls.certificates[0] needs cert_file and key_file"
 
 
 def test_a_fault_names_the_line() -> None:

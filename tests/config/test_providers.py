@@ -44,6 +44,26 @@ def test_a_new_provider_is_openai_compatible_unless_told_otherwise() -> None:
     assert repr(build_providers({"local": row})["local"]) == repr(wanted)
 
 
+def test_how_to_connect_is_kept_and_a_proxys_password_is_not_shown() -> None:
+    row = {
+        "ca_file": "ca.pem",
+        "cert_file": "c.pem",
+        "key_file": "k.pem",
+        "proxy": "http://user:secret@proxy:3128",
+        "insecure": True,
+    }
+    provider = build_providers({"p": row})["p"]
+    assert {key: getattr(provider, key) for key in row} == row
+    assert "secret" not in repr(provider)
+    assert build_providers({"p": {"proxy": "direct"}})["p"].proxy == "direct"
+
+
+def test_a_fault_of_a_proxy_repeats_nothing_of_it() -> None:
+    with pytest.raises(Invalid) as caught:
+        build_providers({"p": {"proxy": "http://user:se/cret@proxy"}})
+    assert "cret" not in str(caught.value)
+
+
 def test_an_empty_row_changes_nothing() -> None:
     assert repr(build_providers({"openai": None})) == repr(build_providers({}))
 
@@ -84,6 +104,10 @@ def test_the_chat_path_tells_the_dialect(row: dict[str, Any], speaks: bool) -> N
         ({"models": [4]}, "providers.p.models must be a list of names"),
         ({"headers": ["a"]}, "providers.p.headers must map names to text"),
         ({"headers": {"a": 1}}, "providers.p.headers must map names to text"),
+        ({"insecure": "yes"}, "providers.p.insecure must be true or false"),
+        ({"proxy": "socks5://x"}, "providers.p.proxy: .*must begin with http:// .*or direct"),
+        ({"proxy": 3128}, "providers.p.proxy must be text"),
+        ({"key_file": "k.pem"}, "providers.p.key_file needs cert_file"),
     ],
     ids=lambda v: str(v)[:30],
 )

@@ -12,7 +12,8 @@ import pytest
 from tests.support.http import Answer, ask
 from tests.support.node import POLICY, Proxy, proxy
 from tests.support.upstream import provider
-from tokenomics.config.settings import Receiver, Remote
+from tokenomics.cli.https import Https
+from tokenomics.config.settings import Receiver, Remote, Tls
 from tokenomics.events import signature
 from tokenomics.tokens import Secret
 
@@ -46,10 +47,10 @@ async def test_not_ready_before_the_first_sync(tmp_path: Path) -> None:
 
 
 async def test_the_ca_is_served_if_there_is_one(tmp_path: Path) -> None:
-    (tmp_path / "ca.crt").write_bytes(b"-----BEGIN CERTIFICATE-----\n")
-    async with proxy(tmp_path, NOWHERE, ca_file=tmp_path / "ca.crt") as gateway:
+    https = Https(Tls(cert_dir=tmp_path / "certs"))
+    async with proxy(tmp_path, NOWHERE, https=https) as gateway:
         answer = await gateway.get("/ca.crt")
-    assert (answer.status, answer.body) == (200, b"-----BEGIN CERTIFICATE-----\n")
+    assert (answer.status, answer.body) == (200, (tmp_path / "certs" / "ca.crt").read_bytes())
 
 
 async def test_there_is_no_ca_without_one(tmp_path: Path) -> None:

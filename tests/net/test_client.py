@@ -9,11 +9,21 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from tests.net.peers import Peer, head, listen, patience
-from tokenomics.net.client import MAX_ANSWER_HEAD, MAX_INTERIM, Broken, Client, Unreachable
+from tokenomics.net.client import (
+    MAX_ANSWER_HEAD,
+    MAX_INTERIM,
+    Broken,
+    Client,
+    Patience,
+    Unreachable,
+)
 from tokenomics.net.origin import Origin
+from tokenomics.net.pool import PoolLimits
+from tokenomics.net.proxies import Proxies
 from tokenomics.net.wire import Wire
 
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
@@ -403,6 +413,123 @@ async def test_close_closes_the_kept_connections(nursery: trio.Nursery) -> None:
     client.close()
     with patience():
         await closed.wait()
+
+
+# Bounds and renewal.
+
+
+def parked(client: Client) -> int:
+    """How many calls wait for a connection to come free."""
+    return sum(len(waiting) for waiting in client._waiting.values())
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "closed"])
+async def test_a_call_beyond_the_bound_waits_for_a_connection_to_come_free(
+    nursery: trio.Nursery, kept: bool
+) -> None:
+    log = Log()
+    origin = await server(nursery, [says(OK)] * 2, log=log)
+    client = Client(limits=PoolLimits(max_open=1))
+    got: list[bytes] = []
+
+    async def wait() -> None:
+        got.append(await fetch(client, origin, "/2"))
+
+    with patience():
+        async with trio.open_nursery() as calls:
+            with await client.call(origin, "GET", "/1", []) as first:
+                calls.start_soon(wait)
+                await trio.testing.wait_all_tasks_blocked()
+                assert (parked(client), got) == (1, [])
+                if kept:
+                    await first.read_all(2)
+    assert got == [b"ok"]
+    assert log.connections == ([["/1", "/2"]] if kept else [["/1"], ["/2"]])
+    assert client._waiting == {}
+    client.close()
+
+
+async def test_no_free_connection_in_time_is_unreachable_and_says_the_bound(
+    nursery: trio.Nursery,
+) -> None:
+    origin = await server(nursery, [says(OK)])
+    client = Client(limits=PoolLimits(max_open=1))
+    with patience(), await client.call(origin, "GET", "/1", []), pytest.raises(Unreachable) as got:
+        await client.call(origin, "GET", "/2", [], patience=Patience(connect=0.02))
+    assert "all 1 connections are in use" in str(got.value)
+    client.close()
+
+
+async def test_a_free_connection_is_for_those_who_wait_for_its_origin(
+    nursery: trio.Nursery,
+) -> None:
+    """Whoever waits for another origin has no use for it, and must not keep it from them."""
+    one, two = await server(nursery, [says(OK)] * 2), await server(nursery, [says(OK)] * 2)
+    client = Client(limits=PoolLimits(max_open=1))
+    done: list[str] = []
+
+    async def wait(origin: Origin, name: str) -> None:
+        await fetch(client, origin)
+        done.append(name)
+
+    with patience():
+        async with trio.open_nursery() as calls:
+            with await client.call(two, "GET", "/", []) as second:
+                with await client.call(one, "GET", "/", []) as first:
+                    for origin, name in ((two, "two"), (one, "one")):
+                        calls.start_soon(wait, origin, name)
+                        await trio.testing.wait_all_tasks_blocked()
+                    await first.read_all(2)
+                while not done:
+                    await trio.testing.wait_all_tasks_blocked()
+                assert done == ["one"]
+                await second.read_all(2)
+    assert done == ["one", "two"]
+    client.close()
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_keeps_nothing(
+    nursery: trio.Nursery,
+) -> None:
+    origin = await server(nursery, [says(OK)] * 2)
+    client = Client(limits=PoolLimits(max_open=1))
+    with patience(), await client.call(origin, "GET", "/", []) as call:
+        with trio.move_on_after(0.02):
+            await client.call(origin, "GET", "/", [])
+        assert parked(client) == 0
+        await call.read_all(2)
+    assert await fetch(client, origin) == b"ok"
+    client.close()
+
+
+async def test_after_a_refresh_connections_are_made_anew(nursery: trio.Nursery) -> None:
+    """Those in use go on to the end of their call, and are not kept then."""
+    log = Log()
+    origin = await server(nursery, [says(OK)] * 2, log=log)
+    client = Client()
+    with patience(), await client.call(origin, "GET", "/1", []) as call:
+        client.refresh(Proxies(), PoolLimits())
+        assert await call.read_all(2) == b"ok"
+    await fetch(client, origin, "/2")
+    client.refresh(Proxies(), PoolLimits())
+    await fetch(client, origin, "/3")
+    assert log.connections == [["/1"], ["/2"], ["/3"]]
+    client.close()
+
+
+async def test_a_refresh_with_a_higher_bound_lets_calls_go_on(nursery: trio.Nursery) -> None:
+    origin = await server(nursery, [says(OK)])
+    client = Client(limits=PoolLimits(max_open=1))
+
+    async def wait() -> None:
+        assert await fetch(client, origin) == b"ok"
+
+    with patience(), await client.call(origin, "GET", "/1", []):
+        async with trio.open_nursery() as calls:
+            calls.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            client.refresh(Proxies(), PoolLimits(max_open=2))
+    client.close()
 
 
 # Connections that are not made.

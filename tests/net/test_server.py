@@ -19,6 +19,7 @@ from tokenomics.net.connection import (
     Reply,
     Request,
 )
+from tokenomics.net.heads import HeadJudge
 from tokenomics.net.server import Server, bind
 from tokenomics.net.wire import WireError
 
@@ -1013,3 +1014,25 @@ def test_bind_takes_a_free_port_of_one_address() -> None:
         assert first.getsockname() != second.getsockname()
         with pytest.raises(OSError, match="in use"):
             bind("127.0.0.1", first.getsockname()[1])
+
+
+# Changed while it runs.
+
+
+async def test_a_kept_connection_has_the_app_and_the_limits_of_each_requests_beginning(
+    nursery: trio.Nursery,
+) -> None:
+    old = Waiting()
+    stage = await serve(nursery, old)
+    client = await stage.connect()
+    await client.send(post("/1", b"12345678"))
+    with patience():
+        await old.began.wait()
+    stage.server.app, stage.server.limits = echo, Limits(max_body=4)
+    stage.server.judge = HeadJudge()
+    old.go.set()
+    assert (await client.answer()).status == 200
+    await client.send(post("/2", b"1234"))
+    assert (await client.answer()).body == b"POST /2 1234"
+    await client.send(post("/3", b"12345678"))
+    assert (await client.answer()).status == 413

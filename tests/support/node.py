@@ -16,6 +16,9 @@ import trio
 
 from tests.support.http import Answer, Exchange, Headers, ask, exchange, until
 from tests.support.upstream import Upstream
+from tokenomics.cli.https import Https
+from tokenomics.cli.node import Listener
+from tokenomics.cli.reload import FIXED, FIXED_FOR_SERVE, Reading, Reloads
 from tokenomics.cli.remote import CentralSetup, run_central
 from tokenomics.cli.serve import ProxySetup, run_proxy
 from tokenomics.config.settings import Config, Events, Receiver, Remote, Storage, Webhook
@@ -88,6 +91,23 @@ class Said:
         return self.diagnostics.getvalue()
 
 
+class Files:
+    """What a node reads at a reload: its config as it is, until it is changed."""
+
+    def __init__(self, reading: Reading, fixed: Sequence[str]) -> None:
+        self.reading = reading
+        self.reloads = Reloads(reading, lambda: self.reading, fixed)
+
+    @property
+    def config(self) -> Config:
+        return self.reading.config
+
+    def change(self, *, env: Mapping[str, str] | None = None, **groups: Any) -> None:
+        """Write other settings, by the fields of Config, or another environment."""
+        config = replace(self.reading.config, **groups)
+        self.reading = Reading(config, self.reading.env if env is None else dict(env))
+
+
 @dataclass
 class Proxy:
     """A running proxy and a token of its own database."""
@@ -97,6 +117,12 @@ class Proxy:
     said: Said
     tokens: Tokens
     token: str
+    files: Files
+    tls_port: int  # of the HTTPS listener, if there is one
+
+    async def reload(self) -> str:
+        """Reload once; what was said of it."""
+        return await reloaded(self.files, self.said)
 
     async def get(self, path: str, headers: Headers = (), method: str = "GET") -> Answer:
         return await ask(self.port, method, path, headers)
@@ -145,6 +171,14 @@ class Proxy:
         return usage.account(self.tokens.hash(token or self.token))
 
 
+async def reloaded(files: Files, said: Said) -> str:
+    """Ask for a reload and wait for what it says."""
+    before = len(said.text)
+    files.reloads.ask()
+    await until(lambda: "reload" in said.text[before:], "a reload")
+    return said.text[before:]
+
+
 def _usage_of(server: Server) -> ProcessUsage:
     app: Any = server.app
     usage: ProcessUsage = app.gateway.usage
@@ -162,7 +196,7 @@ async def proxy(
     webhooks: Sequence[Webhook] = (),
     receiver: Receiver | None = None,
     remote: Remote | None = None,
-    ca_file: Path | None = None,
+    https: Https | None = None,
     hash_key: bytes = HASH_KEY,
 ) -> AsyncIterator[Proxy]:
     """A proxy with one token, that runs while the block does."""
@@ -181,12 +215,16 @@ async def proxy(
     )
     said = Said()
     setup = ProxySetup(config, dict(env), hash_key, Secret(), said.log)
+    files = Files(Reading(config, dict(env)), FIXED_FOR_SERVE)
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
+    listeners: list[Listener] = [(listener, None)]
+    if https is not None:
+        listeners.append((bind("127.0.0.1", 0), https.context))
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(run_proxy, setup, [(listener, None)], ca_file)
+        server = await nursery.start(run_proxy, setup, listeners, https, files.reloads)
         try:
-            yield Proxy(port, server, said, tokens, token)
+            yield Proxy(port, server, said, tokens, token, files, listeners[-1][0].getsockname()[1])
         finally:
             nursery.cancel_scope.cancel()
 
@@ -199,6 +237,7 @@ class Centre:
     server: Server
     said: Said
     tokens: Tokens
+    files: Files
 
     @property
     def url(self) -> str:
@@ -231,10 +270,11 @@ async def centre(
     )
     said = Said()
     setup = CentralSetup(config, hash_key, Secret(), Secret(API_KEY), said.log)
+    files = Files(Reading(config, {}), FIXED)
     listener = bind("127.0.0.1", port)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(run_central, setup, [(listener, None)])
+        server = await nursery.start(run_central, setup, [(listener, None)], None, files.reloads)
         try:
-            yield Centre(listener.getsockname()[1], server, said, tokens)
+            yield Centre(listener.getsockname()[1], server, said, tokens, files)
         finally:
             nursery.cancel_scope.cancel()

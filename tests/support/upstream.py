@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -57,10 +58,11 @@ class Upstream:
     running: int = 0
     cancelled: int = 0
     server: Server | None = None
+    tls: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def last(self) -> Seen:
@@ -82,9 +84,9 @@ class Upstream:
 
 
 @asynccontextmanager
-async def provider(*script: Step) -> AsyncIterator[Upstream]:
+async def provider(*script: Step, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
     """A provider that listens while the block runs."""
-    upstream = Upstream(list(script) or [answers()])
+    upstream = Upstream(list(script) or [answers()], tls=tls)
 
     def report(level: str, message: str, **_: object) -> None:
         assert level != "error", message
@@ -93,7 +95,7 @@ async def provider(*script: Step) -> AsyncIterator[Upstream]:
     listener = bind("127.0.0.1", 0)
     upstream.port = listener.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve, [(listener, None)])
+        await nursery.start(server.serve, [(listener, tls)])
         try:
             yield upstream
         finally:

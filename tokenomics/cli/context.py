@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tokenomics.config.build import Built
 from tokenomics.config.settings import Config
 from tokenomics.errors import Failed, Invalid
 from tokenomics.files import make_folder
@@ -33,17 +34,22 @@ class Context:
         """A command's own option for a setting; None leaves it to the config."""
         self._flags[key] = value
 
-    def _load(self) -> tuple[Config, dict[str, str]]:
+    def read(self) -> tuple[Built, dict[str, str]]:
+        """The config and the environment as files and flags have them now.
+
+        Raises Invalid with every fault, or NotFound.
+        """
         from tokenomics.config.sources import load
 
         built, env, _ = load(self._known.config, self._flags)
-        for warning in built.warnings:
-            self.note(f"warning: {warning}")
-        return built.config, env
+        return built, env
 
     @functools.cached_property
     def _loaded(self) -> tuple[Config, dict[str, str]]:
-        return self._load()
+        built, env = self.read()
+        for warning in built.warnings:
+            self.note(f"warning: {warning}")
+        return built.config, env
 
     @property
     def config(self) -> Config:

@@ -27,16 +27,16 @@ import trio
 
 from tokenomics.cli import node
 from tokenomics.cli.context import Context, kept_hash_key
+from tokenomics.cli.https import Https
 from tokenomics.cli.init import client_variables
 from tokenomics.cli.remote import CentralSetup, run_central
 from tokenomics.cli.serve import ProxySetup, run_proxy
 from tokenomics.config.providers import ECHO_URL, build_providers
-from tokenomics.config.settings import Config, Events, Receiver, Remote, Seconds, Webhook
+from tokenomics.config.settings import Config, Events, Receiver, Remote, Seconds, Tls, Webhook
 from tokenomics.errors import Failed
 from tokenomics.logs import Log
 from tokenomics.net.client import Broken, Client, Unreachable
 from tokenomics.net.origin import parse_origin
-from tokenomics.net.tls import ensure_certificate, server_context, utc_now
 from tokenomics.store.database import Database, Place
 from tokenomics.tokens import Secret, hash_token, make_token
 
@@ -62,6 +62,7 @@ class Stage:
     config: Config
     central: node.Listener
     proxy: list[node.Listener]
+    https: Https
 
     @property
     def place(self) -> Place:
@@ -98,8 +99,8 @@ def _set_up(folder: Path) -> Stage:
     """Make the folder, the certificate, the sockets and the config. Raises Failed."""
     central = (node.listen("127.0.0.1", 0, "nothing"), None)
     sockets = [node.listen("127.0.0.1", 0, "nothing") for _ in range(2)]
-    cert_file, key_file = ensure_certificate(folder / "certs", (), utc_now())
-    proxy = [(sockets[0], None), (sockets[1], server_context(cert_file, key_file))]
+    https = Https(Tls(cert_dir=folder / "certs"))
+    proxy: list[node.Listener] = [(sockets[0], None), (sockets[1], https.context)]
     secret, signing_key = Secret(secrets.token_hex(16)), Secret(secrets.token_hex(16))
     api_key = Secret(secrets.token_hex(16))
     base = Config()
@@ -135,7 +136,8 @@ def _set_up(folder: Path) -> Stage:
             )
         ),
     )
-    return Stage(folder, kept_hash_key(folder, config), api_key, config, central, proxy)
+    key = kept_hash_key(folder, config)
+    return Stage(folder, key, api_key, config, central, proxy, https)
 
 
 async def _perform(context: Context, stage: Stage, log: Log, once: bool) -> int:
@@ -147,7 +149,7 @@ async def _perform(context: Context, stage: Stage, log: Log, once: bool) -> int:
         await nursery.start(run_central, central, [stage.central])
         proxy_config = replace(stage.config, events=Events())
         setup = ProxySetup(proxy_config, dict(os.environ), stage.hash_key, Secret(), log)
-        await nursery.start(run_proxy, setup, stage.proxy, stage.folder / "certs" / "ca.crt")
+        await nursery.start(run_proxy, setup, stage.proxy, stage.https)
         context.print(f"central server   {stage.config.remote.url}")
         http, https = stage.port(0), stage.port(1)
         context.print(f"proxy            http://127.0.0.1:{http}, https://localhost:{https}")

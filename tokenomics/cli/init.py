@@ -20,6 +20,7 @@ from pathlib import Path
 import trio
 
 from tokenomics.cli.context import Context
+from tokenomics.cli.outgoing import make_proxies
 from tokenomics.config.providers import Provider, build_providers
 from tokenomics.errors import Failed, Invalid, NotFound, Refused, UsageError
 from tokenomics.files import write_private
@@ -113,7 +114,7 @@ async def _trust(
     folder = context.config.dir.absolute() / "cas"
     stem = f"{origin.host}_{origin.port}"
     ca_file, bundle = folder / f"{stem}.crt", folder / f"{stem}.bundle.pem"
-    client = Client()
+    client = Client(proxies=make_proxies(context.env))
     try:
         problem = await _reach(client, origin)
         if problem is None and not ca_file.exists():

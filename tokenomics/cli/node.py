@@ -9,17 +9,15 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import trio
 
+from tokenomics.cli.reload import Reloads
 from tokenomics.config.settings import Config
-from tokenomics.config.settings import Server as ServerSettings
 from tokenomics.errors import Failed
 from tokenomics.logs import Log
-from tokenomics.net.connection import Limits
+from tokenomics.net.resolver import Resolver
 from tokenomics.net.server import Server, bind
-from tokenomics.net.tls import ensure_certificate, server_context, utc_now
 from tokenomics.store.database import Database, Place
 from tokenomics.tokens import Secret
 
@@ -33,18 +31,6 @@ def make_log(config: Config, *, debug: bool) -> Log:
     return Log(config.logging.level, config.logging.format, debug=debug, text_diagnostics=text)
 
 
-def make_limits(settings: ServerSettings) -> Limits:
-    """The connection limits of the config."""
-    return Limits(
-        max_head=settings.max_head,
-        max_body=settings.max_body,
-        head_timeout=settings.head_timeout,
-        keep_alive=settings.keep_alive,
-        stall=settings.stall,
-        max_connections=settings.max_connections,
-    )
-
-
 def listen(host: str, port: int, option: str) -> socket.socket:
     """A listening socket. Raises Failed, naming the setting to change."""
     try:
@@ -54,17 +40,6 @@ def listen(host: str, port: int, option: str) -> socket.socket:
         taken = isinstance(e, OSError) and e.errno == errno.EADDRINUSE
         why = "another program listens there" if taken else getattr(e, "strerror", None) or str(e)
         raise Failed(f"cannot listen on {where}: {why}; choose another with {option}") from None
-
-
-def tls_files(config: Config) -> tuple[ssl.SSLContext, Path | None]:
-    """The context of the HTTPS listener, and the own CA if it is used. Raises Failed, Invalid."""
-    tls = config.server.tls
-    if tls.cert_file or not tls.auto_gen:
-        if not (tls.cert_file and tls.key_file):
-            raise Failed("server.tls needs cert_file and key_file, or auto_gen: true")
-        return server_context(Path(tls.cert_file), Path(tls.key_file)), None
-    cert_file, key_file = ensure_certificate(tls.cert_dir, tls.hosts, utc_now())
-    return server_context(cert_file, key_file), tls.cert_dir / "ca.crt"
 
 
 def raise_file_limit() -> None:
@@ -90,11 +65,13 @@ async def run_node(
     server: Server,
     listeners: Sequence[Listener],
     jobs: Sequence[Job],
+    resolver: Resolver,
     *,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve with jobs beside, until the server is drained or this is cancelled. A job that fails
-    ends the node."""
+    ends the node. `resolver` looks names up from now on."""
+    trio.socket.set_custom_hostname_resolver(resolver)
     async with trio.open_nursery() as nursery:
         for job in jobs:
             nursery.start_soon(job)
@@ -104,28 +81,28 @@ async def run_node(
         nursery.cancel_scope.cancel()
 
 
-async def obey_signals(server: Server, drain_seconds: float, log: Log) -> None:
-    """SIGTERM and SIGINT drain, a second one ends at once; SIGHUP is answered in the log."""
+async def obey_signals(server: Server, reloads: Reloads, log: Log) -> None:
+    """SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads the config."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             async for number in signals:
                 if number == signal.SIGHUP:
-                    log.say("warn", "SIGHUP: this version does not reload; restart to apply")
+                    reloads.ask()
                 elif server.draining:
                     log.say("warn", "second signal: ending at once")
                     nursery.start_soon(server.drain, 0)
                 else:
                     log.say("info", f"{signal.Signals(number).name}: draining")
-                    nursery.start_soon(server.drain, drain_seconds)
+                    nursery.start_soon(server.drain, reloads.config.server.drain)
 
 
 async def run_until_signalled(
-    run: Callable[..., Awaitable[None]], drain_seconds: float, log: Log
+    run: Callable[..., Awaitable[None]], reloads: Reloads, log: Log
 ) -> None:
     """Run a node in the foreground of a process."""
     raise_file_limit()
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as running:
             server: Server = await running.start(run)
-            nursery.start_soon(obey_signals, server, drain_seconds, log)
+            nursery.start_soon(obey_signals, server, reloads, log)
         nursery.cancel_scope.cancel()

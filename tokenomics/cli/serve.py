@@ -1,7 +1,8 @@
 """Run the proxy in the foreground.
 
 Clients send it their wrapper token; it applies the token's policy and calls the provider with the
-real key. Ports and everything else come from the config (`tokenomics docs configuration`).
+real key. Ports and everything else come from the config (`tokenomics docs configuration`); SIGHUP
+reads it anew, and cuts nothing that runs (`tokenomics docs reload`).
 
 examples:
   tokenomics serve
@@ -15,14 +16,24 @@ import argparse
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from tokenomics.central import emit_token_event
-from tokenomics.cli import node
+from tokenomics.cli import node, outgoing
 from tokenomics.cli.context import Context
+from tokenomics.cli.https import Https
+from tokenomics.cli.reload import (
+    FIXED_FOR_SERVE,
+    Node,
+    Reading,
+    Reloads,
+    make_limits,
+    read_again,
+)
 from tokenomics.config.providers import build_providers
 from tokenomics.config.settings import Config
 from tokenomics.config.sources import provider_key
@@ -39,6 +50,7 @@ from tokenomics.memory import MemoryWriter
 from tokenomics.net.client import Client, Dial
 from tokenomics.net.connection import Limits
 from tokenomics.net.origin import Origin
+from tokenomics.net.resolver import Resolver
 from tokenomics.net.server import Server
 from tokenomics.net.wire import SocketWire, Wire
 from tokenomics.policy.route import Site
@@ -52,7 +64,7 @@ from tokenomics.webhooks import Webhooks
 
 @dataclass(frozen=True, slots=True)
 class ProxySetup:
-    """What a proxy is made from. `env` is where provider keys are looked up."""
+    """What a proxy is made from. `env` is where provider keys and HTTP proxies are looked up."""
 
     config: Config
     env: dict[str, str]
@@ -78,71 +90,119 @@ def run(context: Context, args: argparse.Namespace) -> int:
     context.set_flag("server.https_port", args.https_port)
     config = context.config
     log = node.make_log(config, debug=os.environ.get("TOKENOMICS_DEBUG") == "1")
+    outgoing.check(config, context.env)
     setup = ProxySetup(config, context.env, context.hash_key(), context.encryption_key(), log)
-    listeners, ca_file = open_listeners(config)
-
-    async def main(*, task_status: trio.TaskStatus[Server]) -> None:
-        await run_proxy(setup, listeners, ca_file, task_status=task_status)
-
-    trio.run(node.run_until_signalled, main, config.server.drain, log)
+    listeners, https = open_listeners(config)
+    started = Reading(config, context.env)
+    reloads = Reloads(started, partial(read_again, context), FIXED_FOR_SERVE)
+    main = partial(run_proxy, setup, listeners, https, reloads)
+    trio.run(node.run_until_signalled, main, reloads, log)
     return 0
 
 
-def open_listeners(config: Config) -> tuple[list[node.Listener], Path | None]:
-    """The listeners of the config, and the own CA's file. Raises Failed or Invalid."""
+def open_listeners(config: Config) -> tuple[list[node.Listener], Https | None]:
+    """The listeners of the config, and what the HTTPS one shows. Raises Failed or Invalid."""
     server = config.server
     listeners: list[node.Listener] = []
-    ca_file = None
+    https = None
     if server.http_port:
         option = "--http-port or server.http_port"
         listeners.append((node.listen(server.host, server.http_port, option), None))
     if server.https_port and server.tls.enabled:
-        context, ca_file = node.tls_files(config)
+        https = Https(server.tls)
         option = "--https-port or server.https_port"
-        listeners.append((node.listen(server.host, server.https_port, option), context))
+        listeners.append((node.listen(server.host, server.https_port, option), https.context))
     if not listeners:
         raise Failed("nothing to listen on: set server.http_port or server.https_port")
-    return listeners, ca_file
+    return listeners, https
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a proxy keeps over reloads: connections, counts, queues, tokens."""
+
+    client: Client
+    databases: tuple[Database, ...]
+    usage: ProcessUsage
+    webhooks: Webhooks
+    memory: MemoryWriter
+    requests: RequestLog
+    replica: Replica | None
 
 
 async def run_proxy(
     setup: ProxySetup,
     listeners: list[node.Listener],
-    ca_file: Path | None,
+    https: Https | None = None,
+    reloads: Reloads | None = None,
     *,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run a proxy on listeners until it is drained or cancelled. Raises ToolError."""
+    """Run a proxy on listeners until it is drained or cancelled. Raises ToolError.
+
+    `https` is what the TLS ones among them show, `reloads` the config that may change.
+    """
+    log = setup.log
+    async with trio.open_nursery() as echo_nursery:
+        parts = _make_parts(setup, _echo_dialer(echo_nursery, log))
+
+        def make_app(reading: Reading, ca_file: Path | None) -> ProxyApp:
+            now = replace(setup, config=reading.config, env=reading.env)
+            return _make_app(now, parts, ca_file, lambda: server.draining)
+
+        app = make_app(Reading(setup.config, setup.env), https.ca_file if https else None)
+        server = Server(app, make_limits(setup.config.server), log.say)
+        running = Node(server, parts.client, Resolver(), parts.webhooks, https, log, make_app)
+        jobs = _jobs(parts, log)
+        jobs.append(partial(_announce, setup, listeners, parts.webhooks))
+        if https is not None:
+            jobs.append(partial(https.run, log))
+        if reloads is not None:
+            jobs.append(partial(reloads.run, running))
+        try:
+            with parts.usage.open():
+                await node.run_node(
+                    server, listeners, jobs, running.resolver, task_status=task_status
+                )
+        finally:
+            parts.client.close()
+            echo_nursery.cancel_scope.cancel()
+
+
+def _make_parts(setup: ProxySetup, dial_echo: Dial) -> Parts:
     config, log = setup.config, setup.log
     database = node.open_database(node.place_of(config, setup.encryption_key), log)
     path = config.storage.db_path
-    usage = ProcessUsage(path.with_name(path.name + ".usage"), lambda m: log.say("warn", m))
-    async with trio.open_nursery() as echo_nursery:
-        client = Client({"builtin": _echo_dialer(echo_nursery, log)})
-        webhooks = Webhooks(config.events.webhooks, client, log)
-        memory = MemoryWriter(log)
-        replica = _make_replica(setup, client, webhooks)
-        requests = RequestLog(log)
-        reporter = Reporter(log, requests, config.logging, webhooks, memory)
-        gateway = _make_gateway(setup, database, replica, client, usage, reporter)
-        app = ProxyApp(gateway, replica, config.remote.webhook, ca_file, lambda: server.draining)
-        server = Server(app, node.make_limits(config.server), log.say)
-        jobs = [
-            client.run,
-            webhooks.run,
-            memory.run,
-            requests.run,
-            usage.run,
-            *([replica.run] if replica else []),
-            lambda: follow(database, _announcer(webhooks, replica), log),
-            lambda: _announce(setup, listeners, webhooks),
-        ]
-        try:
-            with usage.open():
-                await node.run_node(server, listeners, jobs, task_status=task_status)
-        finally:
-            client.close()
-            echo_nursery.cancel_scope.cancel()
+    client = Client(
+        {"builtin": dial_echo},
+        outgoing.make_proxies(setup.env),
+        outgoing.make_pool_limits(config.upstream),
+    )
+    webhooks = Webhooks(config.events.webhooks, client, log)
+    replica = _make_replica(setup, client, webhooks)
+    return Parts(
+        client=client,
+        databases=(database, replica.database) if replica else (database,),
+        usage=ProcessUsage(path.with_name(path.name + ".usage"), lambda m: log.say("warn", m)),
+        webhooks=webhooks,
+        memory=MemoryWriter(log),
+        requests=RequestLog(log),
+        replica=replica,
+    )
+
+
+def _jobs(parts: Parts, log: Log) -> list[node.Job]:
+    """What runs beside the server."""
+    announcer = _announcer(parts.webhooks, parts.replica)
+    return [
+        parts.client.run,
+        parts.webhooks.run,
+        parts.memory.run,
+        parts.requests.run,
+        parts.usage.run,
+        *([parts.replica.run] if parts.replica else []),
+        partial(follow, parts.databases[0], announcer, log),
+    ]
 
 
 def _make_replica(setup: ProxySetup, client: Client, webhooks: Webhooks) -> Replica | None:
@@ -155,25 +215,21 @@ def _make_replica(setup: ProxySetup, client: Client, webhooks: Webhooks) -> Repl
     return Replica(database, client, remote, fingerprint, setup.log, webhooks.emit)
 
 
-def _make_gateway(
-    setup: ProxySetup,
-    database: Database,
-    replica: Replica | None,
-    client: Client,
-    usage: ProcessUsage,
-    reporter: Reporter,
-) -> Gateway:
+def _make_app(
+    setup: ProxySetup, parts: Parts, ca_file: Path | None, draining: Callable[[], bool]
+) -> ProxyApp:
+    """Everything that a reload makes anew. Raises Invalid."""
     config = setup.config
-    databases = [database, replica.database] if replica else [database]
-    return Gateway(
-        site=Site(
-            build_providers(config.providers), config.server.upstream_url, config.default_provider
-        ),
-        book=TokenBook(databases, setup.hash_key),
-        usage=usage,
-        upstream=Upstream(client, lambda name: provider_key(name, setup.env)),
-        reporter=reporter,
+    providers = build_providers(config.providers)
+    patience = outgoing.make_patience(config.upstream)
+    gateway = Gateway(
+        site=Site(providers, config.server.upstream_url, config.default_provider),
+        book=TokenBook(parts.databases, setup.hash_key),
+        usage=parts.usage,
+        upstream=Upstream(parts.client, lambda name: provider_key(name, setup.env), patience),
+        reporter=Reporter(setup.log, parts.requests, config.logging, parts.webhooks, parts.memory),
     )
+    return ProxyApp(gateway, parts.replica, config.remote.webhook, ca_file, draining)
 
 
 def _echo_dialer(nursery: trio.Nursery, log: Log) -> Dial:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tokenomics.config import settings
-from tokenomics.config.settings import Config, Webhook, rows
+from tokenomics.config.settings import Certificate, Config, Webhook, rows
 from tokenomics.errors import Invalid
 from tokenomics.net.origin import parse_origin
 from tokenomics.tokens import Secret
@@ -27,6 +27,9 @@ _CHOICES = {
     "logging.level": ("debug", "info", "warn", "error"),
     "logging.format": ("json", "text"),
 }
+# With nothing of these, no provider could be reached.
+_POSITIVE = frozenset(row.key for row in rows() if row.key.startswith("upstream."))
+_LISTS = {"tuple[Webhook, ...]": Webhook, "tuple[Certificate, ...]": Certificate}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,11 @@ class _Builder:
         return expand(raw, self.source.env) if isinstance(raw, str) else raw
 
     def read(self, key: str, type_: str, raw: Any) -> Any:
-        if type_ == "tuple[Webhook, ...]":
-            return self.webhooks(key, raw)
+        if type_ in _LISTS:
+            return self.items(key, _LISTS[type_], raw)
         value = _read(type_, raw)
+        if key in _POSITIVE and not value:
+            raise ValueError("must be more than 0")
         allowed = _CHOICES.get(key)
         if allowed and value not in allowed:
             raise ValueError(f"{value!r} is not one of: {', '.join(allowed)}")
@@ -138,14 +143,17 @@ class _Builder:
         except ValueError as e:
             self.faults.append(f"{self.where(key)}: {e}")
 
-    def webhooks(self, key: str, raw: Any) -> tuple[Webhook, ...]:
+    def items(self, key: str, cls: type, raw: Any) -> tuple[Any, ...]:
         if not isinstance(raw, list):
-            raise ValueError("must be a list of webhooks")
+            raise ValueError(f"must be a list of {key.rpartition('.')[2]}")
         out = []
         for i, node in enumerate(raw):
-            hook = self.group(Webhook, node, f"{key}[{i}].")
-            self.url(f"{key}[{i}].url", hook.url)
-            out.append(hook)
+            item = self.group(cls, node, f"{key}[{i}].")
+            if isinstance(item, Webhook):
+                self.url(f"{key}[{i}].url", item.url)
+            elif not (item.cert_file and item.key_file):
+                self.faults.append(f"{self.where(f'{key}[{i}]')} needs cert_file and key_file")
+            out.append(item)
         return tuple(out)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from tokenomics.config.catalogue import CATALOGUE
 from tokenomics.errors import Invalid
-from tokenomics.net.origin import parse_origin
+from tokenomics.net.origin import DIRECT, parse_origin
+from tokenomics.net.proxies import parse_proxy
 
 ECHO_URL = "builtin:echo"
 CHAT_PATH = "/v1/chat/completions"
@@ -24,7 +25,7 @@ class Provider:
     `auth_scheme`: `bearer` sends `Authorization: Bearer KEY`, `header` sends `auth_header: KEY`,
     `query` appends `?key=KEY`, `none` sends no key. `output_cap` is the request field that bounds
     the answer's tokens. `chat_path` tells the dialect: one that ends in `/chat/completions` is
-    OpenAI's.
+    OpenAI's. From `ca_file` on it is about connections: see `net.origin.Origin`.
     """
 
     name: str
@@ -37,6 +38,11 @@ class Provider:
     chat_path: str = CHAT_PATH
     models: tuple[str, ...] = ()
     output_cap: str = "max_tokens"
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    proxy: str = field(default="", repr=False)  # a password may be in it
+    insecure: bool = False
 
     @property
     def speaks_openai(self) -> bool:
@@ -77,6 +83,10 @@ def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
             values[key] = _models(place, value, faults)
         elif key == "headers":
             values[key] = _headers(place, value, faults)
+        elif key == "insecure":
+            if not isinstance(value, bool):
+                faults.append(f"{place} must be true or false")
+            values[key] = value is True
         elif not isinstance(value, str):
             faults.append(f"{place} must be text")
         else:
@@ -89,7 +99,21 @@ def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
             parse_origin(url)
         except ValueError as e:
             faults.append(f"providers.{name}.upstream_url: {e} (or {ECHO_URL})")
+    faults += _connection_faults(name, values)
     return Provider(name, **values)
+
+
+def _connection_faults(name: str, values: Mapping[str, Any]) -> list[str]:
+    faults = []
+    proxy = values.get("proxy", "")
+    if proxy and proxy != DIRECT:
+        try:
+            parse_proxy(proxy)
+        except ValueError as e:
+            faults.append(f"providers.{name}.proxy: {e} (or {DIRECT}, for none)")
+    if values.get("key_file") and not values.get("cert_file"):
+        faults.append(f"providers.{name}.key_file needs cert_file")
+    return faults
 
 
 def _models(place: str, value: Any, faults: list[str]) -> tuple[str, ...]:

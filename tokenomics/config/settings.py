@@ -29,6 +29,14 @@ def group(cls: type) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """One of server.tls.certificates"""
+
+    cert_file: str = setting("", "A certificate chain, PEM (required).")
+    key_file: str = setting("", "Its private key, PEM (required).")
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
     """server.tls"""
 
@@ -38,6 +46,10 @@ class Tls:
     cert_file: str = setting("", "A certificate chain of yours, PEM; turns auto_gen off.")
     key_file: str = setting("", "The private key of cert_file, PEM.")
     hosts: tuple[str, ...] = setting((), "More names and addresses for the own certificate.")
+    certificates: tuple[Certificate, ...] = setting(
+        (),
+        "More certificates, each `cert_file` and `key_file`, for clients that ask by its names.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,28 @@ class Server:
     max_connections: int = setting(10_000, "Open client connections; more are answered 503.")
     drain: Seconds = setting(Seconds(30), "Time that running requests get after SIGTERM.")
     tls: Tls = group(Tls)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """upstream: connections out. A policy's `timeout` bounds them too."""
+
+    connect_timeout: Seconds = setting(
+        Seconds(10), "For a free connection, the name look-up and TCP; a provider takes below 1 s."
+    )
+    handshake_timeout: Seconds = setting(
+        Seconds(10), "For an HTTP proxy's CONNECT, and for TLS; each takes two round trips."
+    )
+    write_timeout: Seconds = setting(
+        Seconds(60), "For a provider to take another 64 KiB of a request; less is a stall."
+    )
+    idle: Seconds = setting(
+        Seconds(45),
+        "A connection unused that long is closed; front ends close theirs from 60 s on.",
+    )
+    max_connections: int = setting(
+        1024, "Open connections to each provider, so that one cannot use up all files; more wait."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +182,7 @@ class Webhook:
     events: tuple[str, ...] = setting((), "Which events: exact, token.*, *; empty means all.")
     timeout: Seconds = setting(Seconds(10), "Longest wait for an answer.")
     insecure: bool = setting(False, "Do not verify the target's TLS certificate.")
+    ca_file: str = setting("", "CA certificates to trust for it beside the system's, PEM.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +217,7 @@ class Remote:
     api_key: Secret = setting(Secret(), "Its API key.")
     sync: Seconds = setting(Seconds(300), "Poll every so often, as the net under the pushes.")
     insecure: bool = setting(False, "Do not verify its TLS certificate.")
-    ca_file: str = setting("", "CA certificates to trust for it, PEM.")
+    ca_file: str = setting("", "CA certificates to trust for it beside the system's, PEM.")
     webhook: Receiver = group(Receiver)
 
 
@@ -201,6 +236,7 @@ class Config:
 
     dir: Path = setting(Path(), "State directory: ~/.tokenomics, or $STATE_DIRECTORY.")
     server: Server = group(Server)
+    upstream: Upstream = group(Upstream)
     admin: Admin = group(Admin)
     storage: Storage = group(Storage)
     session: Session = group(Session)

@@ -223,7 +223,14 @@ def origin_of(provider: Provider) -> Origin:
             param="model",
         )
     try:
-        return parse_origin(provider.upstream_url)
+        return parse_origin(
+            provider.upstream_url,
+            insecure=provider.insecure,
+            ca_file=provider.ca_file,
+            cert_file=provider.cert_file,
+            key_file=provider.key_file,
+            proxy=provider.proxy,
+        )
     except ValueError as e:
         raise Refusal("upstream_unreachable", f"provider {provider.name}: {e}") from None
 

@@ -61,11 +61,12 @@ class Patience:
 class _Link:
     """A connection, where it goes, and whether it was used before."""
 
-    __slots__ = ("origin", "used", "wire")
+    __slots__ = ("epoch", "origin", "used", "wire")
 
-    def __init__(self, wire: Wire, origin: Origin) -> None:
+    def __init__(self, wire: Wire, origin: Origin, epoch: int) -> None:
         self.wire = wire
         self.origin = origin
+        self.epoch = epoch  # how often the client had been refreshed when it was begun
         self.used = False
 
 
@@ -310,7 +311,9 @@ class Client:
         self._dialers = dialers or {}
         self._dialer = Dialer(proxies or Proxies.from_env({}))
         self._pool: Pool[_Link] = Pool(lambda link: link.wire.is_quiet(), limits or PoolLimits())
-        self._room = trio.lowlevel.ParkingLot()  # waits for a connection to be closed or kept
+        # By origin: calls that wait for one of its connections to be closed or kept.
+        self._waiting: dict[str, trio.lowlevel.ParkingLot] = {}
+        self._epoch = 0
         self.watch = Watch()
 
     async def run(self) -> None:
@@ -377,7 +380,7 @@ class Client:
             raise TimedOut("no time is left for a connection", began=False)
         with trio.move_on_after(connect):
             while not self._pool.has_room(origin.key):
-                await self._room.park()
+                await self._waiting.setdefault(origin.key, trio.lowlevel.ParkingLot()).park()
                 link = self._kept(origin)
                 if link is not None:
                     return link
@@ -385,6 +388,7 @@ class Client:
             limit = self._pool.limits.max_open
             raise Unreachable(f"{origin.authority}: all {limit} connections are in use")
         self._pool.opened(origin.key)
+        epoch = self._epoch
         try:
             dial_own = self._dialers.get(origin.scheme)
             if dial_own is not None:
@@ -393,21 +397,29 @@ class Client:
                 wire = await self._dialer.dial(origin, connect, patience.handshake)
         except BaseException:
             self._pool.closed(origin.key)
-            self._room.unpark()
+            self._wake(origin.key)
             raise
         self.watch.add(wire)
-        return _Link(wire, origin)
+        return _Link(wire, origin, epoch)
 
     def give_back(self, link: _Link, reusable: bool) -> None:
         """Keep or close a connection that a Call is done with."""
-        if reusable:
+        if reusable and link.epoch == self._epoch:
             closing = self._pool.put(link.origin.key, link, self.watch.now())
         else:
             closing = [link]
         for old in closing:
             self._close(old)
-        if self._room:
-            self._room.unpark()
+        if self._waiting:
+            self._wake(link.origin.key)
+
+    def _wake(self, key: str) -> None:
+        """An origin may have room: let the call that waits longest look."""
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.unpark()
+            if not waiting:
+                del self._waiting[key]
 
     def _close(self, link: _Link) -> None:
         self._dialer.remember(link.origin, link.wire)
@@ -415,12 +427,17 @@ class Client:
         self.watch.remove(link.wire)
         link.wire.close()
 
-    def refresh(self) -> None:
-        """Files and names may have changed: make connections anew from now on. Those in use go on
-        to the end of their call."""
-        self._dialer.forget()
+    def refresh(self, proxies: Proxies, limits: PoolLimits) -> None:
+        """Files and names may have changed: make connections anew from now on, through these
+        proxies and in these limits. Those in use go on to the end of their call."""
+        self._epoch += 1
+        self._dialer.forget(proxies)
+        self._pool.limits = limits
         for link in self._pool.clear():
             self._close(link)
+        for waiting in self._waiting.values():  # there may be more room now
+            waiting.unpark_all()
+        self._waiting.clear()
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -269,6 +269,8 @@ class Connection:
             raise BadHead("the request head is too long", 431)
         raw, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
         head, length = self._host.judge.judge(raw)
+        self._limits = self._host.limits  # a request goes by those of its beginning
+        self.max_body = self._limits.max_body
         self._length = length
         self._unread = length != 0
         return head

@@ -59,8 +59,9 @@ class Dialer:
                 self._sessions.clear()
             self._sessions[origin.key] = wire.session
 
-    def forget(self) -> None:
-        """Certificates may have changed: begin anew."""
+    def forget(self, proxies: Proxies) -> None:
+        """Certificates may have changed: begin anew, with these proxies."""
+        self._proxies = proxies
         self._sessions.clear()
 
     def _proxy(self, origin: Origin) -> Proxy | None:
@@ -120,18 +121,21 @@ async def _tunnel(wire: Wire, proxy: Proxy, origin: Origin, seconds: float) -> W
             if rest:
                 await wire.send_rest(rest)
             head = b""
-            while not head.endswith(b"\r\n\r\n"):
+            while b"\r\n\r\n" not in head:  # what refuses has a body, too
                 data = await wire.receive()
                 head += data
                 if not data or len(head) > MAX_PROXY_HEAD:
                     raise Unreachable(f"{what}: it did not answer CONNECT")
-            status = parse_answer(head, "CONNECT").status
+            head, end, rest = head.partition(b"\r\n\r\n")
+            status = parse_answer(head + end, "CONNECT").status
         except (WireError, BadHead) as e:
             raise Unreachable(f"{what}: {e}") from None
         if status == 407:
             raise Unreachable(f"{what}: it wants a user and password; put them into its URL")
         if not 200 <= status < 300:
             raise Unreachable(f"{what}: it answered {status} to CONNECT {origin.authority}")
+        if rest:  # nobody has been asked anything yet
+            raise Unreachable(f"{what}: it sent more than an answer to CONNECT")
         return wire
     raise Unreachable(f"{what}: no answer to CONNECT within {seconds:g} s")
 

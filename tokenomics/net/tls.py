@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CA_DAYS = 3650
 # Apple's clients refuse server certificates that hold for longer than 825 days.
 CERTIFICATE_DAYS = 397
-RENEW_DAYS = 30  # a certificate with less left is made anew at start
+RENEW_DAYS = 30  # a certificate with less left is made anew
 
 
 @functools.lru_cache(maxsize=64)  # loading the system's CAs takes 10 ms and more
@@ -52,11 +52,17 @@ def client_context(
     return context
 
 
-def server_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
-    """The context for a listener, TLS 1.2 or newer. Raises Invalid if the files do not fit."""
+def bare_server_context() -> ssl.SSLContext:
+    """The context for a listener, TLS 1.2 or newer, without a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def server_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
+    """The same with a certificate. Raises Invalid if the files do not fit."""
+    context = bare_server_context()
     _load_pair(context, cert_file, key_file)
     return context
 
@@ -67,6 +73,21 @@ def _load_pair(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None
         context.load_cert_chain(cert_file, key_file)
     except (OSError, ssl.SSLError) as e:
         raise Invalid(f"TLS certificate {cert_file} with key {key_file}: {e}") from None
+
+
+def certificate_names(cert_file: Path) -> list[str]:
+    """The host names of the first certificate of a file, in lower case; a wildcard begins with
+    `*.`. Raises Invalid."""
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificates(cert_file.read_bytes())[0]
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    except (OSError, ValueError) as e:
+        raise Invalid(f"TLS certificate {cert_file}: {e}") from None
+    return [name.lower() for name in found.get_values_for_type(x509.DNSName)]
 
 
 def fingerprint(pem: bytes) -> str:
@@ -85,7 +106,8 @@ def own_names(extra: tuple[str, ...]) -> list[str]:
 def ensure_certificate(folder: Path, extra: tuple[str, ...], now: datetime) -> tuple[Path, Path]:
     """The own certificate and key in `folder`, made or renewed if need be; CA in `ca.crt`.
 
-    The CA is made once and kept: clients trust it. Raises Failed if the folder cannot be written.
+    The CA is made once and kept: clients trust it. Raises Failed if the folder cannot be written,
+    or holds what cannot be read.
     """
     cert_file, key_file = folder / "server.crt", folder / "server.key"
     names = own_names(extra)
@@ -100,6 +122,10 @@ def ensure_certificate(folder: Path, extra: tuple[str, ...], now: datetime) -> t
     except OSError as e:
         raise Failed(
             f"certificates cannot be kept in {folder}: {e.strerror or e}; set server.tls.cert_dir"
+        ) from None
+    except ValueError as e:  # what cryptography says of files that are something else
+        raise Failed(
+            f"certificates in {folder} cannot be read: {e}; restore or delete them"
         ) from None
     return cert_file, key_file
 
