@@ -14,6 +14,7 @@ from tokenomics.errors import Refusal
 from tokenomics.net.connection import (
     HANDSHAKE_SECONDS,
     LINGER_SECONDS,
+    MOST_CHUNKS,
     STALL_BYTES,
     Limits,
     Reply,
@@ -258,6 +259,31 @@ async def test_broken_chunking_is_refused_and_the_connection_ends(nursery: trio.
     assert (answer.status, answer.body) == (400, b"invalid_request")
     assert answer.headers["connection"] == "close"
     assert await client.until_closed() == b""
+
+
+async def test_a_body_in_very_small_chunks_is_refused(nursery: trio.Nursery) -> None:
+    client = await (await serve(nursery, echo)).connect()
+    start = head("POST / HTTP/1.1", "Host: t", "Transfer-Encoding: chunked")
+    await client.send(start + b"1\r\na\r\n" * (MOST_CHUNKS + 100))
+    answer = await client.answer()
+    assert (answer.status, answer.body) == (400, b"invalid_request")
+
+
+async def test_many_requests_at_once_let_others_have_their_turn(nursery: trio.Nursery) -> None:
+    served: list[str] = []
+
+    async def app(request: Request, reply: Reply) -> None:
+        served.append(request.head.path)
+        await reply.send(200, [], b"")
+
+    stage = await serve(nursery, app)
+    greedy, modest = await stage.connect(), await stage.connect()
+    await greedy.send(get("/many") * 500)
+    await modest.send(get("/one"))
+    assert (await modest.answer()).status == 200
+    for _ in range(500):
+        assert (await greedy.answer()).status == 200
+    assert served.index("/one") < 400
 
 
 async def test_expect_is_answered_before_the_body_is_sent(nursery: trio.Nursery) -> None:

@@ -30,6 +30,10 @@ from tokenomics.net.wire import TLSWire, Wire, WireError, WireExpired
 HANDSHAKE_SECONDS = 10.0
 # A client that sends or takes this much within the stall limit is slow, not stalled: about 1 KiB/s.
 STALL_BYTES = 64 << 10
+# Each chunk costs some work. Beyond MOST_CHUNKS they must be of LEAST_CHUNK bytes on average, which
+# nobody's honest client comes near.
+MOST_CHUNKS = 4096
+LEAST_CHUNK = 64
 # How long and how many reads a refused client may go on sending before the connection is cut.
 LINGER_SECONDS = 1.0
 LINGER_READS = 64
@@ -220,6 +224,8 @@ class Connection:
             if head is None:
                 return
             await self._serve(head)
+            if self._buffer:  # who sends many requests at once lets others have their turn
+                await trio.lowlevel.checkpoint()
 
     async def _serve(self, head: RequestHead) -> None:
         self.idle = False
@@ -309,6 +315,8 @@ class Connection:
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
+            if reader.chunks > MOST_CHUNKS + size // LEAST_CHUNK:
+                raise Refusal("invalid_request", "the request body comes in too small chunks")
             if reader.done:
                 break
             if size >= due:

@@ -58,6 +58,8 @@ class BadBody(Exception):
 class LengthDecoder:
     """A body of a known length."""
 
+    chunks = 0
+
     def __init__(self, length: int) -> None:
         self._left = length
         self.done = length == 0
@@ -81,6 +83,8 @@ class LengthDecoder:
 class CloseDecoder:
     """A body that ends with the connection (answers of HTTP/1.0 kind)."""
 
+    chunks = 0
+
     def __init__(self) -> None:
         self.done = False
 
@@ -100,6 +104,7 @@ class ChunkDecoder:
         self.done = False
         self._pending = b""  # an unfinished size line, chunk end or trailer section
         self._left = 0  # bytes left of the current chunk
+        self.chunks = 0  # begun so far
         self._state = self._size_line
 
     @property
@@ -140,6 +145,7 @@ class ChunkDecoder:
         if self._left < 0:
             raise BadBody("malformed chunk size")
         self._state = self._chunk_end if self._left else self._trailers
+        self.chunks += 1
         return end + 2
 
     def _chunk_end(self, data: bytes, start: int) -> int:
