@@ -139,7 +139,7 @@ class SocketWire:
 class TLSWire:
     """TLS over another wire, through memory BIOs: half the cost of wrapping the socket."""
 
-    __slots__ = ("_below", "_ended", "_incoming", "_outgoing", "_sending", "_tls")
+    __slots__ = ("_below", "_ended", "_incoming", "_outgoing", "_tls", "_unsent")
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class TLSWire:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._ended = False  # the peer has finished sending
-        self._sending = False  # ciphertext of `try_send` is on its way: nothing may cut in
+        self._unsent = 0  # bytes that `try_send` left: nothing may cut in before they are sent
         self._tls = context.wrap_bio(
             self._incoming,
             self._outgoing,
@@ -201,10 +201,10 @@ class TLSWire:
                 return
 
     async def _flush(self) -> None:
-        if not self._sending and self._outgoing.pending:
+        if not self._unsent and self._outgoing.pending:
             rest = self._below.try_send(self._outgoing.read())
             if rest:
-                await self.send_rest(rest)
+                await self._below.send_rest(rest)
 
     async def _fill(self) -> bool:
         data = await self._below.receive()
@@ -241,14 +241,13 @@ class TLSWire:
         except ssl.SSLError as e:
             raise WireError(f"TLS: {e.reason or e}") from e
         rest = self._below.try_send(self._outgoing.read())
-        self._sending = bool(rest)
+        self._unsent = len(rest)
         return rest
 
     async def send_rest(self, rest: bytes) -> None:
         """See Wire."""
-        self._sending = True
         await self._below.send_rest(rest)
-        self._sending = False
+        self._unsent -= len(rest)
 
     def expire(self) -> None:
         """See Wire."""
@@ -256,7 +255,7 @@ class TLSWire:
 
     def close(self) -> None:
         """See Wire. Says close_notify if the socket takes it at once."""
-        if not self._sending:
+        if not self._unsent:
             with contextlib.suppress(ssl.SSLError, WireError, OSError, ValueError):
                 self._tls.unwrap()
             with contextlib.suppress(WireError):
