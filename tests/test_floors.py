@@ -46,6 +46,7 @@ FLOORS = {
     "config.sources": 2,
     "files": 2,
     "follow": 2,
+    "line": 2,
     "logs": 2,
     "memory": 2,
     "net": 2,

@@ -15,6 +15,9 @@ import trio
 from tokenomics.units import rfc3339_micros
 
 FLUSH_SECONDS = 0.1
+# Several workers write to one pipe: what is not longer than PIPE_BUF bytes is not torn apart
+# (https://man7.org/linux/man-pages/man7/pipe.7.html). A few characters take more than a byte.
+WHOLE_CHARACTERS = 3500
 MAX_ROWS = 50_000  # about 25 MB
 END_SECONDS = 1.0  # for the reader of stdout, when the process ends
 
@@ -50,8 +53,15 @@ class Log:
 
     def write_requests(self, rows: Sequence[dict[str, Any]]) -> None:
         """Lines of the request log."""
-        as_json = self.format == "json"
-        _write(self.requests or sys.stdout, "".join([_line(row, as_json) for row in rows]))
+        stream, as_json = self.requests or sys.stdout, self.format == "json"
+        piece = ""
+        for row in rows:
+            line = _line(row, as_json)
+            if len(piece) + len(line) > WHOLE_CHARACTERS:
+                _write(stream, piece)
+                piece = ""
+            piece += line
+        _write(stream, piece)
 
 
 class RequestLog:

@@ -88,8 +88,7 @@ class MemoryWriter:
             path = file_of(memory, turn)
             try:
                 make_folder(path.parent)
-                with open(os.open(path, _FLAGS, 0o600), "a", encoding="utf-8") as file:
-                    file.write(render(turn))
+                _append(path, render(turn).encode())
                 self._failing.discard(path)
             except (OSError, ValueError) as e:  # ValueError: a name that holds a NUL
                 self.dropped += 1
@@ -97,3 +96,15 @@ class MemoryWriter:
                     self._failing.add(path)
                     problem = e.strerror if isinstance(e, OSError) else e
                     self._log.say("error", f"memory: {path}: {problem}; entries are dropped")
+
+
+def _append(path: Path, data: bytes) -> None:
+    """In one go where the system lets it: another worker may write to the same file. Raises
+    OSError."""
+    descriptor = os.open(path, _FLAGS, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)

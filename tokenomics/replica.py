@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import trio
@@ -44,6 +44,20 @@ class Status:
 
     synced_at: float = 0.0
     problem: str = ""
+
+
+class Sync(Protocol):
+    """Who follows the centre, as the application sees it."""
+
+    @property
+    def status(self) -> Status:
+        """How it stands."""
+
+    def has_tokens(self) -> bool:
+        """Whether there was a sync, ever."""
+
+    def nudge(self) -> None:
+        """Something changed at the centre."""
 
 
 class Replica:

@@ -12,7 +12,7 @@ import random
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import trio
@@ -46,6 +46,19 @@ class _Target:
         """Go by other settings from the next attempt on."""
         self.hook = hook
         self.origin: Origin = parse_origin(hook.url, insecure=hook.insecure, ca_file=hook.ca_file)
+
+
+class Emitter(Protocol):
+    """Takes events, and sees to it that they are delivered."""
+
+    def __bool__(self) -> bool:
+        """Whether anybody wants events."""
+
+    def emit(self, type_: str, data: dict[str, Any]) -> None:
+        """An event happened. Never waits."""
+
+    def retarget(self, hooks: Sequence[Webhook]) -> None:
+        """Have other targets from now on."""
 
 
 class Webhooks:

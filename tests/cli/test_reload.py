@@ -32,7 +32,8 @@ async def app(request: Request, reply: Reply) -> None:
 def make_node(said: Said) -> Node:
     log, client = said.log, Client()
     server = Server(app, Limits(), log.say)
-    return Node(server, client, Resolver(), Webhooks((), client, log), None, log, lambda *_: app)
+    webhooks = Webhooks((), client, log)
+    return Node(client, Resolver(), webhooks, None, log, server, lambda *_: app)
 
 
 class Files:

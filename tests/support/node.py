@@ -18,9 +18,9 @@ from tests.support.http import Answer, Exchange, Headers, ask, exchange, until
 from tests.support.upstream import Upstream
 from tokenomics.cli.https import Https
 from tokenomics.cli.node import Listener
+from tokenomics.cli.proxy import ProxySetup, run_proxy
 from tokenomics.cli.reload import FIXED, FIXED_FOR_SERVE, Reading, Reloads
 from tokenomics.cli.remote import CentralSetup, run_central
-from tokenomics.cli.serve import ProxySetup, run_proxy
 from tokenomics.config.settings import Config, Events, Receiver, Remote, Storage, Webhook
 from tokenomics.logs import Log
 from tokenomics.net.server import Server, bind

@@ -29,8 +29,8 @@ from tokenomics.cli import node
 from tokenomics.cli.context import Context, kept_hash_key
 from tokenomics.cli.https import Https
 from tokenomics.cli.init import client_variables
+from tokenomics.cli.proxy import ProxySetup, run_proxy
 from tokenomics.cli.remote import CentralSetup, run_central
-from tokenomics.cli.serve import ProxySetup, run_proxy
 from tokenomics.config.providers import ECHO_URL, build_providers
 from tokenomics.config.settings import Config, Events, Receiver, Remote, Seconds, Tls, Webhook
 from tokenomics.errors import Failed

@@ -75,11 +75,14 @@ class Https:
         self._loaded = loaded
         self._listener.shown = loaded.shown
 
-    async def run(self, log: Log) -> None:
-        """Keep the own certificate fresh, for ever."""
+    async def run(self, log: Log, renewed: Callable[[], None] = lambda: None) -> None:
+        """Keep the own certificate fresh, for ever. `renewed` is called when there is a new one."""
         while True:
             await trio.sleep(LOOK_SECONDS)
+            before = self._loaded
             await self.renew(log)
+            if self._loaded is not before:
+                renewed()
 
     async def renew(self, log: Log) -> None:
         """Renew the own certificate if it nears its end. A failure is logged once; the next look

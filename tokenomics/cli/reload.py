@@ -27,13 +27,14 @@ from tokenomics.net.heads import HeadJudge
 from tokenomics.net.resolver import Resolver
 from tokenomics.net.server import Server
 from tokenomics.net.tls import client_context
-from tokenomics.webhooks import Webhooks
+from tokenomics.webhooks import Emitter
 
 # Settings that are wired when a node starts; one that ends in a dot stands for its whole group.
 FIXED = ("dir", "storage.", "security.")
 FIXED_FOR_SERVE = (
     *FIXED,
     *("server.host", "server.http_port", "server.https_port", "server.tls.enabled", "session."),
+    "server.workers",
     *("remote.url", "remote.api_key", "remote.sync", "remote.insecure", "remote.ca_file"),
 )
 
@@ -55,16 +56,18 @@ def read_again(context: Context) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What of a node stays, and takes what is new. `make_app` is given the reading and the own CA;
-    it raises Invalid."""
+    """What of a node stays, and takes what is new. `make_app` is given the reading and the own CA,
+    and raises Invalid; a node that only looks after others that serve has neither it nor a server.
+    `applied` is called when all is in place."""
 
-    server: Server
     client: Client
     resolver: Resolver
-    webhooks: Webhooks
+    events: Emitter
     https: Https | None
     log: Log
-    make_app: Callable[[Reading, Path | None], App]
+    server: Server | None = None
+    make_app: Callable[[Reading, Path | None], App] | None = None
+    applied: Callable[[], None] = lambda: None
 
 
 class Reloads:
@@ -157,18 +160,22 @@ def judge(reading: Reading, https: Https | None) -> Loaded | None:
 def put_in_place(node: Node, reading: Reading, loaded: Loaded | None) -> None:
     """Apply what was judged. What can fail stands first; nothing here waits. Raises Invalid."""
     config = reading.config
-    app = node.make_app(reading, loaded.ca_file if loaded else None)
+    app = None
+    if node.make_app is not None:
+        app = node.make_app(reading, loaded.ca_file if loaded else None)
     proxies, pool_limits = make_proxies(reading.env), make_pool_limits(config.upstream)
     client_context.cache_clear()
     node.resolver.forget()
     node.client.refresh(proxies, pool_limits)
-    node.webhooks.retarget(config.events.webhooks)
+    node.events.retarget(config.events.webhooks)
     node.log.level, node.log.format = config.logging.level, config.logging.format
     if node.https is not None and loaded is not None:
         node.https.use(loaded)
-    node.server.limits = make_limits(config.server)
-    node.server.judge = HeadJudge()  # its heads remember what was derived from them
-    node.server.app = app
+    if node.server is not None and app is not None:
+        node.server.limits = make_limits(config.server)
+        node.server.judge = HeadJudge()  # its heads remember what was derived from them
+        node.server.app = app
+    node.applied()
 
 
 def make_limits(settings: ServerSettings) -> Limits:

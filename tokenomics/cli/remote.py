@@ -102,7 +102,7 @@ async def run_central(
     fingerprint = key_fingerprint(setup.hash_key)
     central = Central(database, setup.api_key, fingerprint, webhooks, log)
     server = Server(central.app, make_limits(config.server), log.say, central.end)
-    running = Node(server, client, Resolver(), webhooks, https, log, lambda *_: central.app)
+    running = Node(client, Resolver(), webhooks, https, log, server, lambda *_: central.app)
     jobs: list[node.Job] = [client.run, webhooks.run, central.run]
     if https is not None:
         jobs.append(partial(https.run, log))

@@ -69,6 +69,7 @@ class Server:
     keep_alive: Seconds = setting(Seconds(75), "Idle time of a connection between requests.")
     stall: Seconds = setting(Seconds(60), "Longest pause of a client in a body or while reading.")
     max_connections: int = setting(10_000, "Open client connections; more are answered 503.")
+    workers: int = setting(1, "Processes that serve; about one for each core that is free.")
     drain: Seconds = setting(Seconds(30), "Time that running requests get after SIGTERM.")
     tls: Tls = group(Tls)
 

@@ -10,14 +10,14 @@ from tokenomics.errors import Headers, Refusal
 from tokenomics.policy.limits import MAX_RETRY_AFTER, Denied, Lease, Want
 from tokenomics.policy.model import Policy
 from tokenomics.policy.route import Budget, Target
-from tokenomics.usage.process import ProcessUsage
+from tokenomics.usage import Usage
 
 
 class Admission:
     """The lease of one request. As an async context manager it settles when left, with `cost`: what
     nobody has set by then was not spent."""
 
-    def __init__(self, usage: ProcessUsage, hash_: str, lease: Lease, want: Want) -> None:
+    def __init__(self, usage: Usage, hash_: str, lease: Lease, want: Want) -> None:
         self._usage = usage
         self._hash = hash_
         self._want = want
@@ -50,7 +50,7 @@ def prompt_tokens(target: Target) -> int:
 
 
 async def admit(
-    usage: ProcessUsage, hash_: str, policy: Policy, ask: Ask, target: Target
+    usage: Usage, hash_: str, policy: Policy, ask: Ask, target: Target
 ) -> Admission | Denied:
     """Take everything a request needs, or nothing."""
     want = Want(ask.estimate_input() + prompt_tokens(target), ask.output_cap, ask.choices)

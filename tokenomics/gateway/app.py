@@ -17,7 +17,7 @@ from tokenomics.events import secret_holds, signature_holds
 from tokenomics.gateway.road import JSON, Gateway, new_id, refuse
 from tokenomics.net.connection import Reply, Request
 from tokenomics.policy.route import allowed_models
-from tokenomics.replica import Replica
+from tokenomics.replica import Sync
 
 _VERSIONS = re.compile(r"^(?:/v1)+(?=/|$)")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -29,7 +29,7 @@ class ProxyApp:
     whether the process is about to end."""
 
     gateway: Gateway
-    replica: Replica | None
+    sync: Sync | None
     receiver: Receiver
     ca_file: Path | None
     draining: Callable[[], bool]
@@ -111,8 +111,8 @@ class ProxyApp:
             return 400, {"error": "invalid json"}
         if not str(type_).startswith("token."):
             return 200, {"status": "ignored", "reason": "not a token event"}
-        if self.replica is not None:
-            self.replica.nudge()
+        if self.sync is not None:
+            self.sync.nudge()
         return 200, {"status": "accepted"}
 
     async def _health(self, reply: Reply) -> None:
@@ -123,15 +123,15 @@ class ProxyApp:
         problems = []
         if self.draining():
             problems.append("draining")
-        if self.replica is not None and not self.replica.has_tokens():
+        if self.sync is not None and not self.sync.has_tokens():
             problems.append("not synced with the central server yet")
         body: dict[str, object] = {
             "status": "not ready" if problems else "ready",
             "problems": problems,
         }
-        if self.replica is not None:
-            body["synced_at"] = self.replica.status.synced_at
-            body["sync_problem"] = self.replica.status.problem
+        if self.sync is not None:
+            body["synced_at"] = self.sync.status.synced_at
+            body["sync_problem"] = self.sync.status.problem
         await reply.send(503 if problems else 200, [JSON], strictjson.dumps(body))
 
     async def _ping(self, reply: Reply) -> None:

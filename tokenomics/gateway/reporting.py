@@ -17,7 +17,7 @@ from tokenomics.policy.limits import Denied
 from tokenomics.policy.rules import Finding
 from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339
-from tokenomics.webhooks import Webhooks
+from tokenomics.webhooks import Emitter
 
 _RULE_EVENTS = {"fail": "rule.violation", "warn": "rule.warning", "log": "rule.match"}
 
@@ -30,13 +30,13 @@ class Reporter:
         log: Log,
         requests: RequestLog,
         logging: Logging,
-        webhooks: Webhooks,
+        events: Emitter,
         memory: MemoryWriter,
     ) -> None:
         self._log = log
         self._requests = requests
         self._logging = logging
-        self._webhooks = webhooks
+        self._events = events
         self._memory = memory
         self._expired: set[str] = set()
 
@@ -44,10 +44,10 @@ class Reporter:
         """A request is over, however it ended."""
         if not self._logging.disable_request:
             self._requests.add(outcome.log_row(hide_hash=self._logging.hide_token_hash))
-        if outcome.hash and outcome.attempts and self._webhooks:
-            self._webhooks.emit("request.completed", outcome.completed_data())
+        if outcome.hash and outcome.attempts and self._events:
+            self._events.emit("request.completed", outcome.completed_data())
             if outcome.usage is not None:
-                self._webhooks.emit(
+                self._events.emit(
                     "budget.update",
                     {
                         "token_hash": outcome.short_hash,
@@ -66,16 +66,16 @@ class Reporter:
         if hash_ not in self._expired:
             self._expired.add(hash_)
             data = {"token_hash": hash_[:EVENT_HASH_DIGITS], "expired_at": rfc3339(expired_at)}
-            self._webhooks.emit("token.expired", data)
+            self._events.emit("token.expired", data)
 
     def denied(self, outcome: Outcome, denied: Denied) -> None:
         """A request was not admitted."""
         data: dict[str, object] = {"token_hash": outcome.short_hash, "model": outcome.model}
         if denied.code == "insufficient_quota":
             data |= {"used": denied.used, "input": denied.input, "limit": denied.limit}
-            self._webhooks.emit("budget.exceeded", data)
+            self._events.emit("budget.exceeded", data)
         else:
-            self._webhooks.emit("rate.exceeded", data | {"error": denied.message})
+            self._events.emit("rate.exceeded", data | {"error": denied.message})
 
     def findings(self, outcome: Outcome) -> Callable[[list[Finding]], None]:
         """What rules matched in a request."""
@@ -85,12 +85,12 @@ class Reporter:
             for finding in findings:
                 data = {"token_hash": outcome.short_hash, "model": outcome.model}
                 if finding.rule.action == "mask":
-                    self._webhooks.emit("rule.mask", data | {"rule_name": finding.rule.name})
+                    self._events.emit("rule.mask", data | {"rule_name": finding.rule.name})
                     continue
                 data |= {"rule_name": finding.rule.name, "message": finding.message()}
                 if finding.rule.action != "fail":
                     data["action"] = finding.rule.action
-                self._webhooks.emit(_RULE_EVENTS[finding.rule.action], data)
+                self._events.emit(_RULE_EVENTS[finding.rule.action], data)
 
         return tell
 

@@ -32,7 +32,7 @@ from tokenomics.net.wire import WireError
 from tokenomics.outcome import Outcome
 from tokenomics.policy.limits import Denied
 from tokenomics.policy.route import Route, Site, Target
-from tokenomics.usage.process import ProcessUsage
+from tokenomics.usage import Usage
 
 CLIENT_CLOSED = 499  # the status nginx logs for a client that went away
 JSON = (b"content-type", b"application/json")
@@ -40,11 +40,11 @@ JSON = (b"content-type", b"application/json")
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything the road needs; built once per process, see `cli/serve.py`."""
+    """Everything the road needs; built by `cli/proxy.py`."""
 
     site: Site
     book: TokenBook
-    usage: ProcessUsage
+    usage: Usage
     upstream: Upstream
     reporter: Reporter
 
