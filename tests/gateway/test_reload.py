@@ -223,7 +223,8 @@ async def test_a_target_may_come_where_there_was_none(tmp_path: Path) -> None:
         gateway.files.change(events=Events(webhooks=(Webhook(url=target.url),)))
         await gateway.reload()
         await gateway.post()
-        await until(lambda: "request.completed" in events_of(target.seen), "an event")
+        await until(lambda: len(target.seen) == 2, "the events of a request")
+    assert events_of(target.seen)[:2] == ["request.completed", "budget.update"]
 
 
 # The central server.

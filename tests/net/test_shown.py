@@ -121,6 +121,14 @@ def test_nothing_older_than_tls_1_2_is_spoken(folder: Path) -> None:
         shake_hands(listener(folder, "main").context, old, MAIN)
 
 
+def test_a_client_that_speaks_only_http_2_gets_its_connection(folder: Path, ca_file: Path) -> None:
+    """Whether it then speaks HTTP/1.1 is for it to say."""
+    context = ssl.create_default_context(cafile=str(ca_file))
+    context.set_alpn_protocols(["h2"])
+    ours = shake_hands(listener(folder, "main").context, context, MAIN)
+    assert ours.selected_alpn_protocol() is None
+
+
 def test_every_fault_is_told_with_its_place(authority: trustme.CA, folder: Path) -> None:
     (folder / "bad.crt").write_text("garbage")
     (folder / "bad.key").write_text("garbage")

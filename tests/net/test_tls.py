@@ -138,6 +138,17 @@ def test_a_lost_file_is_made_again_with_what_depends_on_it(tmp_path: Path, lost:
     assert shake_hands(server_context(*pair), trusting(tmp_path), "localhost")
 
 
+def test_a_key_that_does_not_fit_is_mended(tmp_path: Path) -> None:
+    """Two processes that share a folder and renew at once may leave one's key and the other's
+    certificate."""
+    _, other_key = ensure_certificate(tmp_path / "other", (), NOW)
+    folder = tmp_path / "own"
+    ensure_certificate(folder, (), NOW)
+    shutil.copy(other_key, folder / "server.key")
+    pair = ensure_certificate(folder, (), NOW)
+    assert shake_hands(server_context(*pair), trusting(folder), "localhost")
+
+
 def test_it_holds_from_a_little_before_now(tmp_path: Path) -> None:
     cert_file, _ = ensure_certificate(tmp_path, (), NOW)
     for path in (cert_file, tmp_path / "ca.crt"):

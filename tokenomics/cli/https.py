@@ -4,6 +4,7 @@ a reload, and the renewal of the own one."""
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,6 +53,7 @@ class Https:
     def __init__(self, settings: Tls, clock: Callable[[], datetime] = utc_now) -> None:
         """Raises Failed or Invalid."""
         self._clock = clock
+        self._reading = threading.Lock()  # a renewal and a reload must not both make one
         self._loaded = self.read(settings)
         self._listener = Listener(self._loaded.shown)
         self._problem = ""  # what was said of a renewal that failed
@@ -68,7 +70,8 @@ class Https:
 
     def read(self, settings: Tls) -> Loaded:
         """What these settings come to now; for `use`. Raises Failed or Invalid."""
-        return load(settings, self._clock())
+        with self._reading:
+            return load(settings, self._clock())
 
     def use(self, loaded: Loaded) -> None:
         """Show other certificates from the next handshake on."""

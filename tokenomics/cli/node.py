@@ -82,13 +82,11 @@ async def run_node(
 
 
 async def obey_signals(server: Server, reloads: Reloads, log: Log) -> None:
-    """SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads the config."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    """SIGTERM and SIGINT drain, a second one ends at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             async for number in signals:
-                if number == signal.SIGHUP:
-                    reloads.ask()
-                elif server.draining:
+                if server.draining:
                     log.say("warn", "second signal: ending at once")
                     nursery.start_soon(server.drain, 0)
                 else:
@@ -96,12 +94,21 @@ async def obey_signals(server: Server, reloads: Reloads, log: Log) -> None:
                     nursery.start_soon(server.drain, reloads.config.server.drain)
 
 
+async def _obey_hangups(reloads: Reloads, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            reloads.ask()
+
+
 async def run_until_signalled(
     run: Callable[..., Awaitable[None]], reloads: Reloads, log: Log
 ) -> None:
-    """Run a node in the foreground of a process."""
+    """Run a node in the foreground of a process. SIGHUP reloads its config; while it starts, that
+    is put off."""
     raise_file_limit()
     async with trio.open_nursery() as nursery:
+        await nursery.start(_obey_hangups, reloads)
         async with trio.open_nursery() as running:
             server: Server = await running.start(run)
             nursery.start_soon(obey_signals, server, reloads, log)

@@ -117,7 +117,7 @@ def ensure_certificate(folder: Path, extra: tuple[str, ...], now: datetime) -> t
             _make_ca(folder, now)
             with contextlib.suppress(FileNotFoundError):
                 cert_file.unlink()
-        if not key_file.exists() or not _still_good(cert_file, names, now):
+        if not _still_good(cert_file, key_file, names, now):
             _make_certificate(folder, names, now)
     except OSError as e:
         raise Failed(
@@ -130,13 +130,17 @@ def ensure_certificate(folder: Path, extra: tuple[str, ...], now: datetime) -> t
     return cert_file, key_file
 
 
-def _still_good(cert_file: Path, names: list[str], now: datetime) -> bool:
+def _still_good(cert_file: Path, key_file: Path, names: list[str], now: datetime) -> bool:
     from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
 
-    if not cert_file.exists():
+    if not cert_file.exists() or not key_file.exists():
         return False
     certificate = x509.load_pem_x509_certificates(cert_file.read_bytes())[0]
     if certificate.not_valid_after_utc - now < timedelta(days=RENEW_DAYS):
+        return False
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    if key.public_key() != certificate.public_key():  # two processes made one at the same time
         return False
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return set(_alternatives(names)) <= set(found)
