@@ -21,14 +21,13 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tokenomics.policy.counts import Account, Window
 from tokenomics.policy.limits import (
     DEFAULT_OUTPUT,
     LEAST_OUTPUT,
-    Account,
     Denied,
     Lease,
     Want,
-    Window,
     admit,
     move,
     settle,

@@ -24,7 +24,7 @@ from tokenomics.cli.remote import CentralSetup, run_central
 from tokenomics.config.settings import Config, Events, Receiver, Remote, Storage, Webhook
 from tokenomics.logs import Log
 from tokenomics.net.server import Server, bind
-from tokenomics.policy.limits import Account
+from tokenomics.policy.counts import Account
 from tokenomics.store.database import Database, Place
 from tokenomics.tokens import Secret, hash_token, make_token
 from tokenomics.usage.process import ProcessUsage

@@ -21,7 +21,8 @@ from tokenomics.policy.limits import Denied, Lease, Want
 from tokenomics.policy.model import RateLimit, RateRule
 from tokenomics.policy.route import Budget
 from tokenomics.store.journal import Header, Journal
-from tokenomics.usage.process import FLUSH_SECONDS, REWRITE_BYTES, ProcessUsage
+from tokenomics.usage.journalled import FLUSH_SECONDS, REWRITE_BYTES
+from tokenomics.usage.process import ProcessUsage
 
 A, B = hash_of(1), hash_of(2)
 BUDGETS = (Budget("all", 1000),)

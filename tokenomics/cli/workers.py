@@ -9,6 +9,7 @@ or systemd sends to all, and drains when the line closes, whatever became of the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -159,24 +160,26 @@ async def _work(
             sync=lent_sync,
             databases=tuple(databases),
             jobs=tuple(partial(follow, d, lambda _records: None, setup.log) for d in databases),
-            held=usage.open(),
+            held=contextlib.nullcontext(),
         )
 
     async with trio.open_nursery() as nursery:
         main = partial(run_proxy, make_share=make_share)
         listeners = _inherited_listeners(inherited, https)
-        server: Server = await nursery.start(main, setup, listeners, https, reloads)
+        async with trio.open_nursery() as running:
+            server: Server = await running.start(main, setup, listeners, https, reloads)
 
-        def hear(said: Message) -> None:
-            if "drain" in said:
-                nursery.start_soon(server.drain, said["drain"])
-            elif "reload" in said:
-                reloads.ask()
-            elif lent_sync is not None:
-                lent_sync.hear(said)
+            def hear(said: Message) -> None:
+                if "drain" in said:
+                    nursery.start_soon(server.drain, said["drain"])
+                elif "reload" in said:
+                    reloads.ask()
+                elif lent_sync is not None:
+                    lent_sync.hear(said)
 
-        line.send({"ready": True})
-        nursery.start_soon(_until_alone, line, hear, server, reloads)
+            line.send({"ready": True})
+            nursery.start_soon(_until_alone, line, hear, server, reloads)
+        nursery.cancel_scope.cancel()
 
 
 async def _until_alone(
@@ -227,7 +230,7 @@ class Parent:
         setup = self._setup
         client = make_client(setup)
         follower = follow_tokens(setup, client)
-        usage = ParentUsage(usage_file(setup.config), self._accounts, self._warn)
+        usage = ParentUsage(usage_file(setup.config), self._accounts, self._count, self._warn)
         running = Node(
             client, Resolver(), follower.events, self._https, self._log, applied=self._tell_reload
         )

@@ -1,6 +1,6 @@
 """Budgets, rate windows and parallelism of one token: taken in one step, settled exactly once.
 
-An `Account` is the state of one token. `admit` checks everything a request needs and takes it all,
+A token's state is its `Counts`. `admit` checks everything a request needs and takes it all,
 or takes nothing and says why. What it took is a `Lease`; `settle` ends it with what the request
 really cost. The law of every budget: settled + held <= limit after every admission.
 
@@ -9,12 +9,11 @@ Times are epoch seconds, passed in. Nothing here waits, and nothing knows where 
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from tokenomics.policy.counts import Counts, History
 from tokenomics.policy.model import RateLimit, RateRule
 from tokenomics.policy.route import Budget
 
@@ -25,10 +24,6 @@ from tokenomics.policy.route import Budget
 DEFAULT_OUTPUT = 16384
 # A cap below this cuts an answer to nothing useful; refusing tells the client more.
 LEAST_OUTPUT = 16
-# A sliding window of N seconds keeps its history in steps of N / STEPS. A step counts until its
-# newest entry leaves the window, so the window may hold less than its limit, never more.
-STEPS = 1000
-_GONE = -math.inf  # the oldest time of a step that has left its window
 HELD_RETRY_SECONDS = 1.0  # when running requests have to end first, nobody knows when they will
 MAX_RETRY_AFTER = 60  # seconds; some SDKs sleep out whatever they are told
 
@@ -66,97 +61,8 @@ class Lease:
     cap: int | None
     bounded: bool
     budgets: tuple[str, ...]
-    tickets: list[tuple[Window, list[float]]]
+    tickets: list[tuple[History, Any]]
     open: bool = True
-
-
-class Window:
-    """One rate rule's history in steps, oldest first: `[newest time, amount, oldest time, held]`.
-    `held` is the part of the amount that running requests reserved and may give back."""
-
-    __slots__ = ("fixed", "held", "length", "steps", "total")
-
-    def __init__(self, length: float, *, fixed: bool) -> None:
-        self.length = length
-        self.fixed = fixed
-        self.steps: deque[list[float]] = deque()
-        self.total = 0.0
-        self.held = 0.0
-
-    def expire(self, now: float) -> None:
-        """Forget what no window that ends at `now` holds."""
-        edge = math.floor(now / self.length) * self.length if self.fixed else now - self.length
-        while self.steps and (self.steps[0][0] < edge if self.fixed else self.steps[0][0] <= edge):
-            gone = self.steps.popleft()
-            self.total -= gone[1]
-            self.held -= gone[3]
-            gone[2] = _GONE
-
-    def add(self, amount: float, now: float, *, held: float = 0.0) -> list[float]:
-        """Count `amount` at `now`; the step it went into is the ticket to settle it later."""
-        last = self.steps[-1] if self.steps else None
-        same_step = last is not None and (self.fixed or now - last[2] < self.length / STEPS)
-        if last is None or not same_step:
-            last = [now, 0.0, now, 0.0]
-            self.steps.append(last)
-        last[0] = max(last[0], now)  # a clock that steps back must not shorten the window
-        last[1] += amount
-        last[3] += held
-        self.total += amount
-        self.held += held
-        return last
-
-    def settle(self, ticket: list[float], held: float, cost: float) -> None:
-        """Count `cost` instead of what was held; a step that has left the window is left alone."""
-        if ticket[2] != _GONE:
-            ticket[1] += cost - held
-            ticket[3] -= held
-            self.total += cost - held
-            self.held -= held
-
-    def wait(self, excess: float, now: float) -> float:
-        """Seconds until `excess` of what is counted has left the window."""
-        if self.fixed:
-            return self.length - now % self.length
-        for newest, amount, _, _ in self.steps:
-            excess -= amount
-            if excess <= 0:
-                return max(newest + self.length - now, 0.0)
-        return self.length
-
-
-@dataclass(slots=True)
-class Account:
-    """The state of one token. `settled` survives restarts; `held` belongs to running requests."""
-
-    settled: dict[str, int] = field(default_factory=dict)
-    held: dict[str, int] = field(default_factory=dict)
-    windows: dict[str, Window] = field(default_factory=dict)
-    parallel: int = 0
-
-    def used(self, budget: str) -> int:
-        """Settled and held tokens of one budget."""
-        return self.settled.get(budget, 0) + self.held.get(budget, 0)
-
-    def dump(self) -> dict[str, Any]:
-        """What a journal keeps."""
-        windows = {
-            key: [w.length, w.fixed, [step[:3] for step in w.steps]]
-            for key, w in self.windows.items()
-        }
-        return {"settled": dict(self.settled), "windows": windows}
-
-    @classmethod
-    def load(cls, state: dict[str, Any]) -> Account:
-        """The account that `dump` described. What was held then died with its process, and was
-        counted in the windows as reserved: that stays, to the safe side."""
-        account = cls(settled={str(k): int(v) for k, v in state["settled"].items()})
-        for key, (length, fixed, steps) in state["windows"].items():
-            window = Window(length, fixed=fixed)
-            window.steps.extend([newest, amount, oldest, 0.0] for newest, amount, oldest in steps)
-            window.total = sum(step[1] for step in window.steps)
-            account.windows[key] = window
-        return account
 
 
 class _Rate(NamedTuple):
@@ -165,10 +71,10 @@ class _Rate(NamedTuple):
     rule: RateRule
     unit: str
     limit: int
-    window: Window
+    window: History
 
 
-def _rates(account: Account, rate: RateLimit, now: float) -> list[_Rate]:
+def _rates(account: Counts, rate: RateLimit, now: float) -> list[_Rate]:
     """Every rate of a policy. A rule's history is found by its shape, so that a changed limit holds
     at once and keeps what was counted."""
     out = []
@@ -176,10 +82,7 @@ def _rates(account: Account, rate: RateLimit, now: float) -> list[_Rate]:
         for unit, limit in (("requests", rule.requests), ("tokens", rule.tokens)):
             if limit:
                 key = _window_key(unit, rule.window, rule.strategy)
-                window = account.windows.get(key)
-                if window is None:
-                    window = Window(rule.window, fixed=rule.strategy == "fixed")
-                    account.windows[key] = window
+                window = account.window(key, rule.window, fixed=rule.strategy == "fixed")
                 window.expire(now)
                 out.append(_Rate(rule, unit, limit, window))
     return out
@@ -191,19 +94,19 @@ def _window_key(unit: str, window: float, strategy: str) -> str:
 
 
 def admit(
-    account: Account, rate: RateLimit, budgets: tuple[Budget, ...], want: Want, now: float
+    account: Counts, rate: RateLimit, budgets: tuple[Budget, ...], want: Want, now: float
 ) -> Lease | Denied:
     """Take everything a request needs, or nothing.
 
     What is settled bounds the answer (`Lease.cap`); what other requests hold does not, it only has
     to be waited for.
     """
-    if rate.max_parallel and account.parallel >= rate.max_parallel:
+    if rate.max_parallel and (running := account.running()) >= rate.max_parallel:
         return Denied(
             "too_many_parallel",
-            f"{account.parallel} requests of this token are running (max {rate.max_parallel})",
+            f"{running} requests of this token are running (max {rate.max_parallel})",
             rate.max_parallel,
-            account.parallel,
+            running,
             want.input,
             HELD_RETRY_SECONDS,
         )
@@ -225,12 +128,12 @@ def admit(
         else:
             window.add(1, now)
     _hold(account, lease.budgets, tokens)
-    account.parallel += 1
+    account.enter()
     return lease
 
 
 def _affordable(
-    account: Account, rates: list[_Rate], budgets: tuple[Budget, ...], want: Want, now: float
+    account: Counts, rates: list[_Rate], budgets: tuple[Budget, ...], want: Want, now: float
 ) -> int | Denied:
     """The output tokens that fit beside what is settled, or what is exhausted."""
     output = _output(want)
@@ -244,7 +147,7 @@ def _affordable(
             return _rate_denied(r, want.input + _least(want), want, now)
         output = int(min(output, free))
     for budget in budgets:
-        free = budget.limit - account.settled.get(budget.name, 0) - want.input
+        free = budget.limit - account.spent(budget.name) - want.input
         if free < _least(want):
             return _budget_denied(account, budget, want)
         output = min(output, free)
@@ -252,7 +155,7 @@ def _affordable(
 
 
 def _held_back(
-    account: Account, rates: list[_Rate], budgets: tuple[Budget, ...], want: Want, output: int
+    account: Counts, rates: list[_Rate], budgets: tuple[Budget, ...], want: Want, output: int
 ) -> Denied | None:
     """Why a request has to wait for what running ones hold; None if it need not."""
     need = want.input + output
@@ -280,7 +183,7 @@ def _held_denied(what: str, limit: int, used: int, want: Want) -> Denied:
     )
 
 
-def move(account: Account, lease: Lease, budgets: tuple[Budget, ...], want: Want) -> Denied | None:
+def move(account: Counts, lease: Lease, budgets: tuple[Budget, ...], want: Want) -> Denied | None:
     """Let a lease hold other budgets, for a fallback that other budgets cover: all of them or, if
     one does not fit, none and the lease stays as it was."""
     _hold(account, lease.budgets, -lease.tokens)
@@ -294,15 +197,15 @@ def move(account: Account, lease: Lease, budgets: tuple[Budget, ...], want: Want
     return None
 
 
-def settle(account: Account, lease: Lease, tokens: int) -> None:
+def settle(account: Counts, lease: Lease, tokens: int) -> None:
     """End a lease with the tokens it cost (0: nothing). A second call is a bug and raises."""
     if not lease.open:
         raise RuntimeError("a lease was settled twice")
     lease.open = False
-    account.parallel -= 1
+    account.leave()
     _hold(account, lease.budgets, -lease.tokens)
     for name in lease.budgets:
-        account.settled[name] = account.settled.get(name, 0) + tokens
+        account.spend(name, tokens)
     for window, ticket in lease.tickets:
         window.settle(ticket, lease.tokens, tokens)
 
@@ -315,13 +218,9 @@ def _output(want: Want) -> int:
     return DEFAULT_OUTPUT * want.choices if want.output is None else want.output
 
 
-def _hold(account: Account, budgets: tuple[str, ...], tokens: int) -> None:
+def _hold(account: Counts, budgets: tuple[str, ...], tokens: int) -> None:
     for name in budgets:
-        held = account.held.get(name, 0) + tokens
-        if held:
-            account.held[name] = held
-        else:
-            account.held.pop(name, None)
+        account.hold(name, tokens)
 
 
 def _rate_denied(r: _Rate, need: int, want: Want, now: float) -> Denied:
@@ -339,7 +238,7 @@ def _rate_denied(r: _Rate, need: int, want: Want, now: float) -> Denied:
     )
 
 
-def _budget_denied(account: Account, budget: Budget, want: Want) -> Denied:
+def _budget_denied(account: Counts, budget: Budget, want: Want) -> Denied:
     used = account.used(budget.name)
     return Denied(
         "insufficient_quota",

@@ -6,6 +6,7 @@ refused like any unknown key, so that no token ever runs with less than its poli
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,7 @@ from tokenomics.policy.rules import Rule
 DEFAULT_TIMEOUT = 30.0  # seconds, as in the original
 DEFAULT_RETRY_ON = (429, 500, 502, 503, 504)
 MAX_POLICY_BYTES = 1 << 20
+MAX_BUDGET_NAME = 200  # bytes; a longer one is cut, and told apart by its digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,11 @@ class Entry:
     def budget_name(self) -> str:
         """The name its `max_tokens` is counted under: stable while provider and models stay."""
         parts = (self.models.exact, self.models.regex, ",".join(self.models.names))
-        return f"{self.provider}:{'|'.join(part for part in parts if part) or '*'}"
+        name = f"{self.provider}:{'|'.join(part for part in parts if part) or '*'}"
+        if len(name.encode()) <= MAX_BUDGET_NAME:
+            return name
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        return f"{name.encode()[:MAX_BUDGET_NAME].decode(errors='ignore')}#{digest}"
 
 
 @dataclass(frozen=True, slots=True)
