@@ -13,9 +13,8 @@ import trio.testing
 import trustme
 
 from tests.net.peers import Peer, head, listen, patience
+from tokenomics.net.call import MAX_ANSWER_HEAD, MAX_INTERIM
 from tokenomics.net.client import (
-    MAX_ANSWER_HEAD,
-    MAX_INTERIM,
     Broken,
     Client,
     Patience,

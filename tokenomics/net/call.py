@@ -1,0 +1,290 @@
+"""One request and its answer on one connection: sending, waiting, reading, each in its time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from tokenomics.net.framing import BadBody, ChunkDecoder, Decoder, decoder
+from tokenomics.net.heads import AnswerHead, BadHead, parse_answer
+from tokenomics.net.origin import Origin
+from tokenomics.net.watch import Watch
+from tokenomics.net.wire import Wire, WireError, WireExpired
+
+MAX_ANSWER_HEAD = 64 << 10  # bytes
+MAX_INTERIM = 8  # 1xx answers before the real one
+STALL_BYTES = 64 << 10  # a peer that takes this much within `Patience.write` is slow, not stalled
+
+
+class Broken(Exception):
+    """The connection broke, or what came is not HTTP. `began` tells whether an answer had begun."""
+
+    def __init__(self, message: str, *, began: bool) -> None:
+        super().__init__(message)
+        self.began = began
+
+
+class TimedOut(Broken):
+    """The peer was silent, or took nothing, for longer than the caller's patience."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a call waits, in seconds. `connect` bounds the wait for a free place in the pool,
+    the name look-up and TCP; `handshake` a proxy's CONNECT and TLS, each; `write` the time until
+    the peer has taken another STALL_BYTES; `first_byte` that from the whole request to the whole
+    head; `silence` each wait for more of a body; `total` everything from the request on."""
+
+    connect: float = 10.0
+    handshake: float = 10.0
+    write: float = 60.0
+    first_byte: float = 60.0
+    silence: float = 60.0
+    total: float = math.inf
+
+
+class Link:
+    """A connection, where it goes, and whether it was used before."""
+
+    __slots__ = ("epoch", "origin", "used", "wire")
+
+    def __init__(self, wire: Wire, origin: Origin, epoch: int) -> None:
+        self.wire = wire
+        self.origin = origin
+        self.epoch = epoch  # how often the client had been refreshed when it was begun
+        self.used = False
+
+
+class Keeper(Protocol):
+    """Who gave the connection, and takes it back."""
+
+    watch: Watch
+
+    def give_back(self, link: Link, reusable: bool) -> None:
+        """A Call is done with its connection."""
+
+
+class Call:
+    """One request and its answer on one connection. Use as a context manager: leaving it gives the
+    connection back if the answer was read to its end, and closes it otherwise."""
+
+    __slots__ = (
+        "_began",
+        "_buffer",
+        "_decoder",
+        "_head",
+        "_keeper",
+        "_link",
+        "_patience",
+        "_unsent",
+        "_until",
+    )
+
+    def __init__(self, keeper: Keeper, link: Link, patience: Patience) -> None:
+        self._keeper = keeper
+        self._link = link
+        self._patience = patience
+        bounded = patience.total != math.inf
+        self._until = keeper.watch.now() + patience.total if bounded else math.inf
+        self._buffer = b""
+        self._began = False  # bytes of an answer have come, an interim one's too
+        self._unsent: WireError | None = None  # why part of the request did not go out
+        self._decoder: Decoder | None = None
+        self._head: AnswerHead | None = None
+
+    @property
+    def answer(self) -> AnswerHead:
+        """The answer's head; `Client.call` has read it."""
+        assert self._head is not None, "read_head comes first"
+        return self._head
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        finished = self._decoder is not None and self._decoder.done
+        reusable = finished and self._unsent is None and not self._buffer
+        keep = reusable and self._head is not None and self._head.keep_alive
+        self._keeper.give_back(self._link, keep)
+
+    def _wait(self, seconds: float) -> None:
+        self._link.wire.deadline = min(self._keeper.watch.now() + seconds, self._until)
+
+    async def send(self, data: bytes) -> None:
+        """Send the request. An answer that comes before all of it is sent ends the sending (RFC
+        9112 section 9.3.2); so does a broken connection, which may have brought one. Raises
+        TimedOut."""
+        try:
+            rest = self._link.wire.try_send(data)
+            if rest:
+                await self._send_rest(rest)
+        except WireExpired as e:
+            raise TimedOut(f"it took no more of the request: {e}", began=False) from None
+        except WireError as e:
+            self._unsent = e
+
+    async def _send_rest(self, rest: bytes) -> None:
+        """The part of a long request that the socket did not take at once."""
+        failed: list[WireError] = []
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                try:
+                    while not self._final_began():
+                        data = await self._link.wire.receive()
+                        self._began = self._began or bool(data)
+                        self._buffer += data
+                        if not data or len(self._buffer) > MAX_ANSWER_HEAD:
+                            break
+                except WireExpired:
+                    return  # the sender has it too
+                except WireError as e:
+                    failed.append(e)
+                    nursery.cancel_scope.cancel()
+                    return
+                failed.append(WireError("it answered before it had the whole request"))
+                nursery.cancel_scope.cancel()
+
+            async def speak() -> None:
+                try:
+                    for start in range(0, len(rest), STALL_BYTES):
+                        self._wait(self._patience.write)
+                        await self._link.wire.send_rest(rest[start : start + STALL_BYTES])
+                except WireError as e:
+                    failed.append(e)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(listen)
+            nursery.start_soon(speak)
+        if failed:
+            raise failed[0]
+
+    def _final_began(self) -> bool:
+        """Whether more than interim answers (1xx) has come. Drops those that are whole."""
+        while self._buffer.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return False
+            self._buffer = self._buffer[end + 4 :]
+        return bool(self._buffer) and not b"HTTP/1.1 1".startswith(self._buffer)
+
+    async def read_head(self, method: str, by: float) -> AnswerHead:
+        """The answer's head, interim answers skipped, in time for `by`. Raises Broken, TimedOut."""
+        first_byte = self._keeper.watch.now() + self._patience.first_byte
+        self._link.wire.deadline = min(first_byte, self._until, by)
+        for _ in range(MAX_INTERIM):
+            head = parse_head(await self._read_raw_head(), method)
+            if head.status >= 200:
+                self._head = head
+                self._decoder = decoder(chunked=head.chunked, length=head.length)
+                return head
+            if head.status == 101:
+                raise Broken("it switched protocols unasked", began=True)
+        raise Broken("too many interim answers", began=True)
+
+    async def _read_raw_head(self) -> bytes:
+        while True:
+            end = self._buffer.find(b"\r\n\r\n")
+            if 0 <= end <= MAX_ANSWER_HEAD:
+                raw, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
+                return raw
+            if len(self._buffer) > MAX_ANSWER_HEAD:
+                raise Broken("the answer's head is too long", began=True)
+            try:
+                data = await self._link.wire.receive()
+            except WireExpired:
+                raise TimedOut("no answer came in time", began=self._began) from None
+            except WireError as e:
+                raise Broken(str(self._unsent or e), began=self._began) from e
+            if not data:
+                reason = self._unsent or "the connection was closed before an answer came"
+                raise Broken(str(reason), began=self._began)
+            self._began = True
+            self._buffer += data
+
+    @property
+    def ended(self) -> bool:
+        """Whether the body has been read to its end."""
+        return self._decoder is not None and self._decoder.done
+
+    async def receive(self) -> bytes:
+        """Some bytes of the body, b"" at its end. Raises Broken if it ends early, or TimedOut."""
+        reader = self._decoder
+        assert reader is not None, "read_head comes first"
+        try:
+            while not reader.done:
+                data, self._buffer = self._buffer, b""
+                if not data:
+                    data = await self._more()
+                    if not data:
+                        reader.eof()
+                        break
+                body, self._buffer = reader.feed(data)
+                if body:
+                    return body
+        except BadBody as e:
+            raise Broken(str(e), began=True) from e
+        return b""
+
+    async def peek(self) -> bytes:
+        """What has come of a chunked body, as it stands on the wire, where that begins between two
+        chunks; else b"". `take` takes some of it, `receive` decodes it. Raises Broken, TimedOut."""
+        if not isinstance(self._decoder, ChunkDecoder) or not self._decoder.between_chunks:
+            return b""
+        if not self._buffer:
+            self._buffer = await self._more()
+        return self._buffer
+
+    def take(self, size: int) -> bytes:
+        """Take whole chunks, `size` bytes of what `peek` gave."""
+        data = self._buffer
+        if size == len(data):
+            self._buffer = b""
+            return data
+        self._buffer = data[size:]
+        return data[:size]
+
+    async def _more(self) -> bytes:
+        self._wait(self._patience.silence)
+        try:
+            return await self._link.wire.receive()
+        except WireExpired:
+            seconds = self._patience.silence
+            raise TimedOut(f"it was silent for {seconds:g} s", began=True) from None
+        except WireError as e:
+            raise Broken(str(e), began=True) from e
+
+    async def drain(self, seconds: float) -> None:
+        """Read an end that should be near, so that the connection can be used again; what else
+        comes is dropped, and so is the connection if nothing does."""
+        self._until = self._keeper.watch.now() + seconds
+        with contextlib.suppress(Broken):
+            await self.receive()
+
+    async def read_all(self, limit: int) -> bytes:
+        """The whole body. Raises Broken if it is longer than `limit` bytes or ends early, or
+        TimedOut."""
+        body = await self.receive()
+        if self.ended and len(body) <= limit:
+            return body
+        parts = [body]
+        size = len(body)
+        while size <= limit:
+            data = await self.receive()
+            if not data:
+                return b"".join(parts)
+            size += len(data)
+            parts.append(data)
+        raise Broken(f"the answer is longer than {limit} bytes", began=True)
+
+
+def parse_head(raw: bytes, method: str) -> AnswerHead:
+    """`parse_answer` with its error as Broken."""
+    try:
+        return parse_answer(raw, method)
+    except BadHead as e:
+        raise Broken(str(e), began=True) from e
