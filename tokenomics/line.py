@@ -49,7 +49,7 @@ class Line:
                 data = strictjson.dumps(message) + b"\n"
                 rest = self._wire.try_send(data)
                 if rest:
-                    await self._wire.send_rest(rest)
+                    await self._wire.send_rest(rest, lambda: None)
         except WireError:
             return  # the other end is gone, which the listener sees too
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 # within the interpreter's 1,000 frames, and some Pythons parse far deeper than that.
 MAX_DEPTH = 200
 
+FEW_ESCAPES = 64
 _SURROGATE = re.compile(r"\\u[dD]")
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _PROSE = bytes(set(range(256)) - {*_STEPS, ord('"')})
@@ -74,7 +75,7 @@ def loads(data: bytes | str) -> Any:
     except ValueError as e:  # an integer of more digits than Python converts
         raise BadJSON(str(e).split(";")[0]) from None
     # Only an escape can make a lone surrogate, for the text itself is UTF-8.
-    if "\\" in text and _SURROGATE.search(text):
+    if _has_surrogate_escape(text):
         _no_lone_surrogates(value)
     return value
 
@@ -86,6 +87,19 @@ def _parse(text: str) -> Any:
     except StopIteration:
         return _decoder.decode(text)
     return value if end == len(text) else _decoder.decode(text)
+
+
+def _has_surrogate_escape(text: str) -> bool:
+    """Whether an escape writes half of a surrogate pair. Long texts have few escapes or many: the
+    few are looked at one by one, at the speed of memory."""
+    at = text.find("\\")
+    for _ in range(FEW_ESCAPES):
+        if at < 0:
+            return False
+        if text[at + 1 : at + 3] in ("ud", "uD"):
+            return True
+        at = text.find("\\", at + 2)
+    return at >= 0 and _SURROGATE.search(text, at) is not None
 
 
 def _may_be_deep(text: str) -> bool:

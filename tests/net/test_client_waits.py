@@ -96,9 +96,9 @@ async def test_an_answer_may_be_due_by_a_time(nursery: trio.Nursery, client: Cli
     origin = Origin("http", "127.0.0.1", await listen(nursery, silent))
     request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with patience(), pytest.raises(TimedOut):
-        await client.exchange(origin, "GET", request, EVER, trio.current_time() + SHORT)
+        await client.exchange(origin, "GET", request, b"", EVER, trio.current_time() + SHORT)
     with patience(), pytest.raises(TimedOut, match="no time is left"):
-        await client.exchange(origin, "GET", request, EVER, trio.current_time())
+        await client.exchange(origin, "GET", request, b"", EVER, trio.current_time())
 
 
 async def test_a_body_that_falls_silent(nursery: trio.Nursery, client: Client) -> None:

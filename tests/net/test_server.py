@@ -15,14 +15,13 @@ from tokenomics.net.connection import (
     HANDSHAKE_SECONDS,
     LINGER_SECONDS,
     MOST_CHUNKS,
-    STALL_BYTES,
     Limits,
     Reply,
     Request,
 )
 from tokenomics.net.heads import HeadJudge
 from tokenomics.net.server import Server, bind
-from tokenomics.net.wire import WireError
+from tokenomics.net.wire import STALL_BYTES, WireError
 
 TLS = tuple[ssl.SSLContext, ssl.SSLContext]
 BIG = 16 << 20  # bytes: more than the sockets' buffers of both sides hold

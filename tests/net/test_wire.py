@@ -72,7 +72,7 @@ async def send(wire: Wire, data: bytes) -> None:
     rest = wire.try_send(data)
     if rest:
         with patience():
-            await wire.send_rest(rest)
+            await wire.send_rest(rest, lambda: None)
 
 
 async def receive(wire: Wire) -> bytes:
@@ -110,7 +110,7 @@ async def test_what_a_full_socket_does_not_take_is_returned(link: Link) -> None:
     rest = link.wire.try_send(BIG)
     assert len(rest) > 0
     with trio.move_on_after(0.01) as scope:
-        await link.wire.send_rest(rest)
+        await link.wire.send_rest(rest, lambda: None)
     assert scope.cancelled_caught  # it waited for a peer that does not read
 
 

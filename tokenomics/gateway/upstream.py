@@ -151,15 +151,14 @@ class Upstream:
             request = sending.head.derived[(provider, key)] = _request(provider, key, sending)
         origin, lines = request
         body = await sending.body_for(target)
-        data = b"%bx-client-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        head = b"%bx-client-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
             lines,
             sending.request_id.encode(),
             len(body),
-            body,
         )
         try:
             patience = self._patience(target.timeout)
-            return await self._client.exchange(origin, "POST", data, patience, until)
+            return await self._client.exchange(origin, "POST", head, body, patience, until)
         except Unreachable as e:
             raise Refusal(
                 "upstream_unreachable", f"provider {provider.name} cannot be reached: {e}"

@@ -13,11 +13,11 @@ from tokenomics.net.framing import BadBody, ChunkDecoder, Decoder, decoder
 from tokenomics.net.heads import AnswerHead, BadHead, parse_answer
 from tokenomics.net.origin import Origin
 from tokenomics.net.watch import Watch
-from tokenomics.net.wire import Wire, WireError, WireExpired
+from tokenomics.net.wire import Rest, Wire, WireError, WireExpired
 
 MAX_ANSWER_HEAD = 64 << 10  # bytes
 MAX_INTERIM = 8  # 1xx answers before the real one
-STALL_BYTES = 64 << 10  # a peer that takes this much within `Patience.write` is slow, not stalled
+ONE_SEND_BYTES = 64 << 10  # copying more costs more than a second send
 
 
 class Broken(Exception):
@@ -36,8 +36,8 @@ class TimedOut(Broken):
 class Patience:
     """How long a call waits, in seconds. `connect` bounds the wait for a free place in the pool,
     the name look-up and TCP; `handshake` a proxy's CONNECT and TLS, each; `write` the time until
-    the peer has taken another STALL_BYTES; `first_byte` that from the whole request to the whole
-    head; `silence` each wait for more of a body; `total` everything from the request on."""
+    the peer has taken another `wire.STALL_BYTES`; `first_byte` that from the whole request to the
+    whole head; `silence` each wait for more of a body; `total` everything from the request on."""
 
     connect: float = 10.0
     handshake: float = 10.0
@@ -114,12 +114,20 @@ class Call:
     def _wait(self, seconds: float) -> None:
         self._link.wire.deadline = min(self._keeper.watch.now() + seconds, self._until)
 
-    async def send(self, data: bytes) -> None:
+    def _renew_write(self) -> None:
+        self._wait(self._patience.write)
+
+    async def send(self, head: bytes, body: bytes) -> None:
         """Send the request. An answer that comes before all of it is sent ends the sending (RFC
         9112 section 9.3.2); so does a broken connection, which may have brought one. Raises
         TimedOut."""
         try:
-            rest = self._link.wire.try_send(data)
+            if len(body) <= ONE_SEND_BYTES:
+                rest = self._link.wire.try_send(head + body)
+            elif rest := self._link.wire.try_send(head):
+                rest = bytes(rest) + body
+            else:
+                rest = self._link.wire.try_send(body)
             if rest:
                 await self._send_rest(rest)
         except WireExpired as e:
@@ -127,7 +135,7 @@ class Call:
         except WireError as e:
             self._unsent = e
 
-    async def _send_rest(self, rest: bytes) -> None:
+    async def _send_rest(self, rest: Rest) -> None:
         """The part of a long request that the socket did not take at once."""
         failed: list[WireError] = []
         async with trio.open_nursery() as nursery:
@@ -151,9 +159,7 @@ class Call:
 
             async def speak() -> None:
                 try:
-                    for start in range(0, len(rest), STALL_BYTES):
-                        self._wait(self._patience.write)
-                        await self._link.wire.send_rest(rest[start : start + STALL_BYTES])
+                    await self._link.wire.send_rest(rest, self._renew_write)
                 except WireError as e:
                     failed.append(e)
                 nursery.cancel_scope.cancel()

@@ -74,19 +74,25 @@ class Client:
         fields = [(b"host", origin.authority.encode("ascii")), *headers]
         if body or method not in ("GET", "HEAD", "DELETE"):
             fields.append((b"content-length", b"%d" % len(body)))
-        data = request_head(method, origin.path + target, fields) + body
-        return await self.exchange(origin, method, data, patience or Patience())
+        head = request_head(method, origin.path + target, fields)
+        return await self.exchange(origin, method, head, body, patience or Patience())
 
     async def exchange(
-        self, origin: Origin, method: str, data: bytes, patience: Patience, by: float = math.inf
+        self,
+        origin: Origin,
+        method: str,
+        head: bytes,
+        body: bytes,
+        patience: Patience,
+        by: float = math.inf,
     ) -> Call:
-        """The same for a request whose bytes stand already, Host and all, and for an answer that
+        """The same for a request whose head stands already, Host and all, and for an answer that
         must begin by a time of trio's clock."""
         while True:
             link = self._kept(origin) or await self._fresh(origin, patience, by)
             call = Call(self, link, patience)
             try:
-                await call.send(data)
+                await call.send(head, body)
                 await call.read_head(method, by)
             except Broken as e:
                 call.__exit__()

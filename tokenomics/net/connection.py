@@ -25,11 +25,9 @@ from tokenomics.net.framing import LAST_CHUNK, BadBody, chunk, decoder
 from tokenomics.net.heads import BadHead, HeadJudge, RequestHead
 from tokenomics.net.message import answer_head, block, status_line
 from tokenomics.net.watch import Watch
-from tokenomics.net.wire import TLSWire, Wire, WireError, WireExpired
+from tokenomics.net.wire import STALL_BYTES, TLSWire, Wire, WireError, WireExpired
 
 HANDSHAKE_SECONDS = 10.0
-# A client that sends or takes this much within the stall limit is slow, not stalled: about 1 KiB/s.
-STALL_BYTES = 64 << 10
 # Each chunk costs some work. Beyond MOST_CHUNKS they must be of LEAST_CHUNK bytes on average, which
 # nobody's honest client comes near.
 MOST_CHUNKS = 4096
@@ -321,7 +319,7 @@ class Connection:
                 break
             if size >= due:
                 due = size + STALL_BYTES
-                self._wire.deadline = self._now() + self._limits.stall
+                self._renew()
             data = await self._wire.receive()
             if not data:
                 raise WireError("closed inside a request body")
@@ -345,10 +343,11 @@ class Connection:
         rest = self._wire.try_send(data)
         if rest:
             probe, self.probe = self.probe, b""  # it would land inside of what is sent
-            for start in range(0, len(rest), STALL_BYTES):
-                self._wire.deadline = self._now() + self._limits.stall
-                await self._wire.send_rest(rest[start : start + STALL_BYTES])
+            await self._wire.send_rest(rest, self._renew)
             self.probe = probe
+
+    def _renew(self) -> None:
+        self._wire.deadline = self._now() + self._limits.stall
 
     async def _linger(self) -> None:
         """Let the client read a refusal before the connection closes: closing on unread bytes

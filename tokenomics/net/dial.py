@@ -119,7 +119,7 @@ async def _tunnel(wire: Wire, proxy: Proxy, origin: Origin, seconds: float) -> W
         try:
             rest = wire.try_send(connect_head(proxy, origin.host, origin.port))
             if rest:
-                await wire.send_rest(rest)
+                await wire.send_rest(rest, lambda: None)
             head = b""
             while b"\r\n\r\n" not in head:  # what refuses has a body, too
                 data = await wire.receive()

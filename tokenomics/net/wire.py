@@ -12,11 +12,16 @@ import math
 import select
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
+Rest = bytes | memoryview
+
+# A peer that takes this much by a deadline is slow, not stalled: with 60 s about 1 KiB/s.
+STALL_BYTES = 64 << 10
 RECEIVE_BYTES = 1 << 18  # a megabyte in a few reads
 # Received into and copied out of at once, never across an await: allocating as much as might come
 # costs more than copying what came.
@@ -46,12 +51,13 @@ class Wire(Protocol):
     async def receive(self) -> bytes:
         """Some bytes, or b"" when the peer has finished sending. Raises WireError."""
 
-    def try_send(self, data: bytes) -> bytes:
+    def try_send(self, data: bytes) -> Rest:
         """Send what can be sent at once. What is left is returned, for `send_rest`: until then
         nothing else may be sent. Raises WireError."""
 
-    async def send_rest(self, rest: bytes) -> None:
-        """Send what `try_send` left. Raises WireError."""
+    async def send_rest(self, rest: Rest, renew: Callable[[], None]) -> None:
+        """Send what `try_send` left. `renew` sets the deadline anew; it is called at the beginning
+        and after each STALL_BYTES. Raises WireError."""
 
     def expire(self) -> None:
         """The deadline is over: who waits gets WireExpired. Nobody may be waiting any more."""
@@ -96,7 +102,7 @@ class SocketWire:
         except trio.ClosedResourceError:
             raise WireExpired("nothing came in time") from None
 
-    def try_send(self, data: bytes) -> bytes:
+    def try_send(self, data: bytes) -> Rest:
         """See Wire."""
         try:
             sent = self._sock.send(data)
@@ -104,13 +110,17 @@ class SocketWire:
             return data
         except OSError as e:
             raise WireError(str(e)) from e
-        return b"" if sent == len(data) else data[sent:]
+        return b"" if sent == len(data) else memoryview(data)[sent:]
 
-    async def send_rest(self, rest: bytes) -> None:
+    async def send_rest(self, rest: Rest, renew: Callable[[], None]) -> None:
         """See Wire."""
         view = memoryview(rest)
+        due = len(view)  # as much is left when the deadline is renewed
         try:
             while view:
+                if len(view) <= due:
+                    renew()
+                    due = len(view) - STALL_BYTES
                 await wait_writable(self._sock)
                 with contextlib.suppress(BlockingIOError, InterruptedError):
                     view = view[self._sock.send(view) :]
@@ -155,7 +165,7 @@ class TLSWire:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._ended = False  # the peer has finished sending
-        self._unsent = 0  # bytes that `try_send` left: nothing may cut in before they are sent
+        self._unsent = 0  # bytes that `try_send` left: nothing may cut in before all are sent
         self._tls = context.wrap_bio(
             self._incoming,
             self._outgoing,
@@ -204,7 +214,7 @@ class TLSWire:
         if not self._unsent and self._outgoing.pending:
             rest = self._below.try_send(self._outgoing.read())
             if rest:
-                await self._below.send_rest(rest)
+                await self._below.send_rest(rest, _as_it_is)
 
     async def _fill(self) -> bool:
         data = await self._below.receive()
@@ -234,7 +244,7 @@ class TLSWire:
                 raise WireError(f"TLS: {e.reason or e}") from e
         return b""
 
-    def try_send(self, data: bytes) -> bytes:
+    def try_send(self, data: bytes) -> Rest:
         """See Wire. What is left is ciphertext."""
         try:
             self._tls.write(data)
@@ -244,10 +254,10 @@ class TLSWire:
         self._unsent = len(rest)
         return rest
 
-    async def send_rest(self, rest: bytes) -> None:
+    async def send_rest(self, rest: Rest, renew: Callable[[], None]) -> None:
         """See Wire."""
-        await self._below.send_rest(rest)
-        self._unsent -= len(rest)
+        await self._below.send_rest(rest, renew)
+        self._unsent = 0
 
     def expire(self) -> None:
         """See Wire."""
@@ -278,3 +288,7 @@ class TLSWire:
         except OSError:  # what TLS raises is one too
             return False
         return False
+
+
+def _as_it_is() -> None:
+    """A few bytes of a handshake need no more time than it has."""
