@@ -113,3 +113,11 @@ def test_diagnostics_can_be_text_beside_requests_in_json() -> None:
     lines.log.say("info", "started")
     assert json.loads(lines.out.getvalue()) == ROW
     assert lines.err.getvalue().endswith("Z info started\n")
+
+
+def test_a_stream_that_has_not_all_characters_loses_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("w", encoding="latin-1") as stream:
+        Log(requests=stream).write_requests([ROW, {**ROW, "model": "\u6a21"}, ROW])
+    lines = path.read_text("latin-1").splitlines()
+    assert [json.loads(line)["model"] for line in lines] == ["\xe9\nx", "\u6a21", "\xe9\nx"]

@@ -113,7 +113,14 @@ def _line(row: dict[str, Any], as_json: bool) -> str:
 
 def _write(stream: TextIO, text: str) -> None:
     try:
-        stream.write(text)
+        stream.write(_writable(stream, text))
         stream.flush()
     except (OSError, ValueError):
         return  # nobody reads the log any more, nor is there a place to say so: requests go on
+
+
+def _writable(stream: TextIO, text: str) -> str:
+    """`text` as far as the stream's encoding has its characters, the others as escapes: a locale
+    without UTF-8 must not lose a line."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -264,8 +264,10 @@ def test_half_an_event_at_the_end_does_not_go_on() -> None:
         (b"event: error\ndata: {}\n\n", True),
         (chunk('data: {"error": 1}'), False),
         (chunk("an error"), False),
+        (b'data: {"error": null, "choices": []}\n\n', False),
+        (b'data: {"error":null}\n\n', False),
     ],
-    ids=["openai", "text", "named", "in-content", "word"],
+    ids=["openai", "text", "named", "in-content", "word", "null", "null-at-once"],
 )
 def test_error_events_are_seen_and_go_on(event: bytes, failed: bool) -> None:
     got = follow(chunk("a"), event)

@@ -203,3 +203,27 @@ async def _ask_in_vain(gateway: Proxy) -> None:
         b'{"model":"gpt-4o","messages":[{"role":"user","content":"Hello"}]}',
     ) as call:
         assert await call.stream.receive_some(1) == b""
+
+
+async def test_a_client_that_leaves_while_its_long_body_goes_up_is_charged_for_it(
+    tmp_path: Path,
+) -> None:
+    """The provider reads nothing, so that sending waits."""
+
+    async def deaf(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    long = {**HELLO, "messages": [{"role": "user", "content": "word " * 2_000_000}]}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, deaf, [listener])
+        policy = {**BUDGET, "max_tokens": 100_000_000}
+        async with proxy(tmp_path, f"http://127.0.0.1:{port}", policy) as gateway:
+            async with gateway.posting(long):
+                await until(lambda: gateway.account().parallel, "the call")
+            row = await gateway.row()
+            spent = gateway.account().settled["total"]
+        nursery.cancel_scope.cancel()
+    assert (row["status"], row["code"]) == (499, "client_closed")
+    assert spent > 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.support.upstream import (
     streams,
     usage_chunk,
 )
+from tokenomics.net.connection import Reply, Request
 
 STREAM = {**HELLO, "stream": True}
 WITH_USAGE = {**STREAM, "stream_options": {"include_usage": True}}
@@ -192,3 +194,17 @@ async def test_lines_may_end_in_crlf(tmp_path: Path) -> None:
     assert answer.body == parts[0] + parts[2]
     assert answer.whole
     assert (row["input_tokens"], row["output_tokens"]) == (4, 1)
+
+
+async def test_an_encoded_stream_is_decoded_however_much_it_expands(tmp_path: Path) -> None:
+    events = chunk("word " * 20) * 40_000 + usage_chunk() + DONE
+
+    async def encoded(_request: Request, reply: Reply) -> None:
+        await reply.start(200, [*SSE, (b"content-encoding", b"gzip")])
+        await reply.write(gzip.compress(events))
+        await reply.end()
+
+    async with provider(encoded) as upstream, proxy(tmp_path, upstream) as gateway:
+        answer = await gateway.post(STREAM)
+    assert answer.body == events.replace(usage_chunk(), b"")
+    assert answer.whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -361,3 +362,20 @@ async def test_a_stream_is_not_begun_until_the_provider_answers_well(
     assert (answer.status, answer.whole) == (200, True)
     assert answer.events[-1] == "[DONE]"
     assert [json.loads(e) for e in answer.events[:1]] == [json.loads(chunk("Hel")[6:])]
+
+
+async def test_an_encoded_error_answer_is_decoded_and_its_key_masked(tmp_path: Path) -> None:
+    """Front ends encode whatever was asked for."""
+    body = json.dumps({"error": {"message": f"bad key {PROVIDER_KEY}"}}).encode()
+    script = answers(gzip.compress(body), 401, [(b"content-encoding", b"gzip")])
+    async with provider(script) as upstream, proxy(tmp_path, upstream) as gateway:
+        answer = await gateway.post()
+    assert (answer.status, answer.message) == (401, "bad key ***")
+    assert "content-encoding" not in answer.headers
+
+
+async def test_an_error_answer_whose_coding_is_broken_says_so(tmp_path: Path) -> None:
+    script = answers(b"not gzip", 400, [(b"content-encoding", b"gzip")])
+    async with provider(script) as upstream, proxy(tmp_path, upstream) as gateway:
+        answer = await gateway.post()
+    assert (answer.status, answer.code) == (502, "upstream_invalid")

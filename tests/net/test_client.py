@@ -685,3 +685,27 @@ async def test_secure_and_insecure_connections_are_not_mixed(
     assert await fetch(client, origin) == b"ok"
     with pytest.raises(Unreachable):
         await fetch(client, Origin(origin.scheme, origin.host, origin.port))
+
+
+async def test_a_request_that_kills_connections_is_sent_twice_at_most(
+    nursery: trio.Nursery, client: Client
+) -> None:
+    """However many are kept: the second time is on a fresh one."""
+    poisoned: list[str] = []
+
+    async def script(peer: Peer) -> None:
+        while (request := await peer.request()) is not None:
+            if request[0].target == b"/poison":
+                poisoned.append("dead")
+                return
+            await peer.send(OK)
+
+    origin = Origin("http", "127.0.0.1", await listen(nursery, script))
+    with patience():
+        calls = [await client.call(origin, "GET", "/kept", []) for _ in range(5)]
+        for call in calls:
+            with call:
+                await call.read_all(2)
+        with pytest.raises(Broken):
+            await client.call(origin, "POST", "/poison", [])
+    assert len(poisoned) == 2

@@ -19,7 +19,7 @@ _DELTA = re.compile(
     rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
 )
 _DONE = re.compile(rb"(?m)^data: ?\[DONE\]")  # at a line's start: text may speak of it
-_ERROR = re.compile(rb'(?m)^data: ?\{\s*"error"\s*:\s*(?!null)|^event: ?error')
+_ERROR = re.compile(rb'(?m)^data: ?\{\s*"error"\s*:(?!\s*null)|^event: ?error')
 _decoder = json.JSONDecoder()
 SAMPLE_BYTES = 4096  # of a stream, by which the frame around its texts is known
 MAX_TOKENS = 10**9  # a count beyond this is no count

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tokenomics.dialects import answers
 from tokenomics.dialects.openai import Ask, Usage, error_body
-from tokenomics.dialects.sse import MAX_EVENT, EventTooLong
+from tokenomics.dialects.sse import EventTooLong
 from tokenomics.errors import Refusal
 from tokenomics.net.client import Broken, Call, TimedOut
 from tokenomics.net.coding import BadCoding, Inflate, decode
@@ -21,6 +21,8 @@ from tokenomics.net.framing import whole_chunks
 from tokenomics.outcome import Outcome
 
 MAX_ANSWER = 64 << 20  # bytes of a whole answer
+INFLATE_BYTES = 4096  # of an encoded stream that are decoded at a time
+MAX_INFLATED = 8 << 20  # bytes that so many may become; deflate makes at most 1032 of one
 END_SECONDS = 0.25  # for an upstream to end its body after the stream's own end
 HEARTBEAT = b":\n\n"  # a comment: an event stream's way of saying nothing
 
@@ -120,7 +122,7 @@ class Relay:
         reader = answers.StreamReader(usage_asked=self.ask.usage_asked, collect=self.keep_text)
         coding = call.answer.fields.get(b"content-encoding", b"").decode("latin-1").lower()
         try:
-            inflate = Inflate(coding, MAX_EVENT) if coding not in ("", "identity") else None
+            inflate = Inflate(coding, MAX_INFLATED) if coding not in ("", "identity") else None
         except BadCoding as e:
             raise Refusal("upstream_invalid", f"the provider's stream: {e}") from None
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
@@ -161,7 +163,12 @@ class Relay:
                 data = await call.receive()
                 if not data:
                     break
-                await self.reply.write(reader.feed(inflate.feed(data) if inflate else data))
+                if inflate is None:
+                    await self.reply.write(reader.feed(data))
+                    continue
+                for start in range(0, len(data), INFLATE_BYTES):
+                    plain = inflate.feed(data[start : start + INFLATE_BYTES])
+                    await self.reply.write(reader.feed(plain))
             await self.reply.write(reader.end())
             if inflate and not reader.done:
                 inflate.end()

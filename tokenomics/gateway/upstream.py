@@ -19,6 +19,7 @@ from tokenomics.config.providers import CHAT_PATH, ECHO_URL, Provider
 from tokenomics.dialects.openai import Endpoint
 from tokenomics.errors import Refusal
 from tokenomics.net.client import Broken, Call, Client, Patience, TimedOut, Unreachable
+from tokenomics.net.coding import BadCoding, decode
 from tokenomics.net.heads import AnswerHead, RequestHead
 from tokenomics.net.message import encode, request_head, upstream_headers
 from tokenomics.net.origin import Origin, parse_origin
@@ -172,6 +173,12 @@ class Upstream:
         with call:
             try:
                 body = await call.read_all(MAX_ERROR_BODY)
+                coding = call.answer.fields.get(b"content-encoding", b"").decode("latin-1")
+                body = decode(body, coding.lower(), MAX_ERROR_BODY)
+            except BadCoding as e:
+                raise Refusal(
+                    "upstream_invalid", f"provider {target.provider.name} answered badly: {e}"
+                ) from None
             except TimedOut:
                 raise _late(target) from None
             except Broken as e:

@@ -138,6 +138,15 @@ class Call:
     async def _send_rest(self, rest: Rest) -> None:
         """The part of a long request that the socket did not take at once."""
         failed: list[WireError] = []
+        try:
+            await self._send_and_listen(rest, failed)
+        except BaseExceptionGroup:
+            await trio.lowlevel.checkpoint_if_cancelled()  # as one Cancelled, for who counts on it
+            raise
+        if failed:
+            raise failed[0]
+
+    async def _send_and_listen(self, rest: Rest, failed: list[WireError]) -> None:
         async with trio.open_nursery() as nursery:
 
             async def listen() -> None:
@@ -166,8 +175,6 @@ class Call:
 
             nursery.start_soon(listen)
             nursery.start_soon(speak)
-        if failed:
-            raise failed[0]
 
     def _final_began(self) -> bool:
         """Whether more than interim answers (1xx) has come. Drops those that are whole."""

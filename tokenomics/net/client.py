@@ -88,8 +88,10 @@ class Client:
     ) -> Call:
         """The same for a request whose head stands already, Host and all, and for an answer that
         must begin by a time of trio's clock."""
+        again = False
         while True:
-            link = self._kept(origin) or await self._fresh(origin, patience, by)
+            kept = None if again else self._kept(origin)
+            link = kept or await self._fresh(origin, patience, by)
             call = Call(self, link, patience)
             try:
                 await call.send(head, body)
@@ -98,7 +100,8 @@ class Client:
                 call.__exit__()
                 if e.began or not link.used or isinstance(e, TimedOut):
                     raise
-                continue  # a kept connection that the peer closed under us
+                again = True  # a kept connection that the peer closed under us
+                continue
             except BaseException:
                 call.__exit__()
                 raise
