@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenomics.strictjson import MAX_DEPTH, BadJSON, dumps, loads
+from tokenomics.strictjson import (
+    FEW_ESCAPES,
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    BadJSON,
+    dumps,
+    loads,
+)
 
 TEXTS = st.text(st.characters(codec="utf-8"))
 VALUES = st.recursive(
@@ -119,3 +126,21 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
     except BadJSON:
         return
     assert json.loads(data) == value
+
+
+def test_more_objects_and_arrays_than_anybody_needs_are_refused() -> None:
+    many = b"[" + b",".join([b"[]"] * MAX_CONTAINERS) + b"]"
+    with pytest.raises(BadJSON, match="more than 150000 objects"):
+        loads(many)
+    assert len(loads(many[:-4] + b"]")) == MAX_CONTAINERS - 1
+    code = json.dumps("{[" * MAX_CONTAINERS).encode()  # in text they are only characters
+    assert len(loads(code)) == 2 * MAX_CONTAINERS
+
+
+@pytest.mark.parametrize("escapes", [0, 3, FEW_ESCAPES + 5])
+def test_half_a_surrogate_pair_is_found_behind_any_number_of_escapes(escapes: int) -> None:
+    text = b"\\n" * escapes
+    assert loads(b'"' + text + b"\\ud83d\\ude00" + b'"') == "\n" * escapes + "\U0001f600"
+    assert loads(b'"' + text + b"\\\\ud83d" + b'"') == "\n" * escapes + "\\ud83d"
+    with pytest.raises(BadJSON, match="surrogate"):
+        loads(b'"' + text + b"\\uD83D" + b'"')

@@ -31,6 +31,7 @@ _DIRECTIVE = re.compile(r"\[echo ([^\]]*)\]")
 _PAIR = re.compile(r"(\w+)=(\S+)")
 _WORD = re.compile(r"\s*\S+")
 MAX_WORDS = 100_000
+MAX_SAID = 1 << 16  # characters of the last message that are looked at and said back
 MAX_SECONDS = 600.0
 EMBEDDING_SIZE = 8
 _JSON = [(b"content-type", b"application/json")]
@@ -95,7 +96,7 @@ class _Plan:
         self.endpoint = endpoint
         self.document = document
         self.stream = document.get("stream") is True
-        said = _last_text(document, endpoint)
+        said = _last_text(document, endpoint)[:MAX_SAID]
         found = _DIRECTIVE.search(said)
         self.options = dict(_PAIR.findall(found[1])) if found else {}
         self.status = int(self.options.get("status", "200"))
@@ -106,7 +107,7 @@ class _Plan:
         self.breaks = int(self.options["break"]) if "break" in self.options else None
         self.tool = self.options.get("tool", "")
         self.text = self._text(said, found)
-        self.input = sum(len(_WORD.findall(text)) for text in _all_texts(document, endpoint))
+        self.input = sum(len(text.split()) for text in _all_texts(document, endpoint))
         self.id = hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:24]
 
     def _text(self, said: str, found: re.Match[str] | None) -> str:

@@ -90,8 +90,11 @@ class RequestLog:
                 await trio.sleep(FLUSH_SECONDS)
                 await self._flush()
         finally:
-            with trio.move_on_after(END_SECONDS, shield=True):
+            left = len(self._rows)
+            with trio.move_on_after(END_SECONDS, shield=True) as scope:
                 await self._flush()
+            if scope.cancelled_caught:
+                self._log.say("warn", "request log: its reader stalled, lines were lost", n=left)
 
     async def _flush(self) -> None:
         rows, self._rows = self._rows, []

@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 MAX_DEPTH = 200
 
 FEW_ESCAPES = 64
+# Objects and arrays of one text: more of them hold everybody up while they are made.
+MAX_CONTAINERS = 150_000
 _SURROGATE = re.compile(r"\\u[dD]")
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _PROSE = bytes(set(range(256)) - {*_STEPS, ord('"')})
@@ -64,8 +66,8 @@ def loads(data: bytes | str) -> Any:
             text.encode()  # an argument of the command line may hold bytes that are no text
     except (UnicodeDecodeError, UnicodeEncodeError) as e:
         raise BadJSON(f"not UTF-8 at byte {e.start}") from None
-    if _may_be_deep(text) and _depth(text) > MAX_DEPTH:
-        raise BadJSON(f"nested deeper than {MAX_DEPTH} levels")
+    if _has_many_openings(text):
+        _check_structure(text)
     try:
         value = _parse(text)
     except json.JSONDecodeError as e:
@@ -102,7 +104,7 @@ def _has_surrogate_escape(text: str) -> bool:
     return at >= 0 and _SURROGATE.search(text, at) is not None
 
 
-def _may_be_deep(text: str) -> bool:
+def _has_many_openings(text: str) -> bool:
     """Whether there are more than MAX_DEPTH openings. Two searches for one character each, which
     run at the speed of memory; counting all of them does not."""
     left = MAX_DEPTH
@@ -116,11 +118,15 @@ def _may_be_deep(text: str) -> bool:
     return False
 
 
-def _depth(text: str) -> int:
-    """How deep objects and arrays nest, counted in the text without a loop over its characters."""
+def _check_structure(text: str) -> None:
+    """How deep objects and arrays nest and how many there are, counted in the text without a loop
+    over its characters. Raises BadJSON."""
     unescaped = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
     structure = b"".join(unescaped.translate(None, _PROSE).split(b'"')[::2])  # what is in no string
-    return max(accumulate(map(_STEPS.__getitem__, structure)), default=0)
+    if len(structure) > 2 * MAX_CONTAINERS:
+        raise BadJSON(f"more than {MAX_CONTAINERS} objects and arrays")
+    if max(accumulate(map(_STEPS.__getitem__, structure)), default=0) > MAX_DEPTH:
+        raise BadJSON(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _no_lone_surrogates(value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,28 @@ async def test_a_client_that_leaves_while_its_long_body_goes_up_is_charged_for_i
         nursery.cancel_scope.cancel()
     assert (row["status"], row["code"]) == (499, "client_closed")
     assert spent > 1_000_000
+
+
+async def test_a_half_closed_client_gets_the_answers_to_all_it_has_sent(tmp_path: Path) -> None:
+    async with provider() as upstream, proxy(tmp_path, upstream) as gateway:
+        body = json.dumps(HELLO).encode()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n"
+            f"Authorization: Bearer {gateway.token}\r\n\r\n"
+        )
+        stream = await trio.open_tcp_stream("127.0.0.1", gateway.port)
+        async with stream:
+            await stream.send_all((head.encode() + body) * 3)
+            await stream.send_eof()
+            said = b""
+            while data := await stream.receive_some(65536):
+                said += bytes(data)
+    assert said.count(b"HTTP/1.1 200 ") == 3
+
+
+async def test_a_body_of_very_many_values_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    many = {**HELLO, "metadata": [1] * 1_000_000}
+    async with provider() as upstream, proxy(tmp_path, upstream) as gateway:
+        answer = await gateway.post(many)
+        assert not upstream.seen
+    assert (answer.status, answer.code) == (400, "invalid_request")

@@ -18,6 +18,9 @@ from tokenomics.policy.rules import Finding, inspect
 # than a few milliseconds. Below, the thread itself costs more than it gives.
 PARSE_THREAD_BYTES = 2 << 20
 INSPECT_THREAD_BYTES = 128 << 10
+# Making a million small values holds up everybody for seconds, thread or no thread. The longest
+# prose that a body can hold has about as many commas as this.
+MAX_COMMAS = 250_000
 
 Tell = Callable[[list[Finding]], None]
 
@@ -55,6 +58,8 @@ async def read(endpoint: Endpoint, body: bytes) -> Ask:
     """Read a request body. Raises Refusal, see `openai.read`."""
     if len(body) <= PARSE_THREAD_BYTES:
         return openai.read(endpoint, body)
+    if body.count(b",") > MAX_COMMAS:
+        raise Refusal("invalid_request", f"the request body has more than {MAX_COMMAS} values")
     return await trio.to_thread.run_sync(openai.read, endpoint, body)
 
 

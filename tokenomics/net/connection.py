@@ -194,6 +194,7 @@ class Connection:
         self._length: int | None = 0  # of the current request's body; None: chunked
         self._unread = False  # a body that the application has not read to its end
         self._ended_sending = False  # the client's side is closed, as far as the kernel knows
+        self._tried = False  # and it was sent something on which it would reset if it were gone
         self.max_body = host.limits.max_body
         self.probe = INTERIM
         self.peer = peer
@@ -386,8 +387,10 @@ class Connection:
         One that half-closed still wants its answer, one that closed does not. The two look alike
         until something is sent, so something harmless is: a client that is gone resets on it.
         """
-        probe, self.probe = self.probe, b""  # once is enough
-        self.keep_alive = False
+        probe, self.probe = self.probe, b""
+        if self._tried:  # once is enough: a reset is heard of
+            return
+        self._tried = bool(probe)
         try:
             rest = self._wire.try_send(probe) if probe else b""
         except WireError:
