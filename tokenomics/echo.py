@@ -121,7 +121,7 @@ class _Plan:
             text = f"You said: {rest}" if rest else "You said nothing."
         caps = [self.document.get(key) for key in self.endpoint.caps]
         limit = min((c for c in caps if isinstance(c, int)), default=MAX_WORDS)
-        self.words = _WORD.findall(text)
+        self.words = _WORD.findall(text.rstrip())  # blanks at the end would cost their square
         self.finish = "length" if len(self.words) > limit else "stop"
         self.words = self.words[:limit]
         return "".join(self.words)

@@ -27,7 +27,7 @@ from tests.support.upstream import (
     streams,
     usage_chunk,
 )
-from tokenomics.net.connection import Connection, Reply, Request
+from tokenomics.net.connection import Reply, Request
 from tokenomics.net.server import Server
 
 POLICY_WITH_ALL: dict[str, Any] = {
@@ -87,8 +87,8 @@ class CancelAt(trio.abc.Instrument):
         frame = task.coro.cr_frame
         if frame is None or frame.f_locals.get("self") is not self._server:
             return
-        connection = frame.f_locals.get("connection")
-        if isinstance(connection, Connection):
+        wire = frame.f_locals.get("wire")
+        for connection in [c for c in self._server.connections if c._wire is wire]:
             self._left -= 1
             if self._left == 0:
                 self.done = True

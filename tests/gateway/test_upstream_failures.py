@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.support.http import until
-from tests.support.node import HELLO, PROVIDER_KEY, proxy
+from tests.support.node import HELLO, POLICY, PROVIDER_KEY, proxy
 from tests.support.upstream import (
     JSON,
     Step,
@@ -26,6 +26,7 @@ from tests.support.upstream import (
     refuses_to_speak,
     streams,
 )
+from tokenomics.net.connection import Reply, Request
 from tokenomics.net.server import bind
 
 
@@ -379,3 +380,35 @@ async def test_an_error_answer_whose_coding_is_broken_says_so(tmp_path: Path) ->
     async with provider(script) as upstream, proxy(tmp_path, upstream) as gateway:
         answer = await gateway.post()
     assert (answer.status, answer.code) == (502, "upstream_invalid")
+
+
+async def test_an_error_answer_in_drips_is_bounded_by_the_timeout(tmp_path: Path) -> None:
+    async def drips(_request: Request, reply: Reply) -> None:
+        await reply.start(503, [])
+        while True:
+            await reply.write(b"a")
+            await trio.sleep(0.01)
+
+    policy = {**POLICY, "timeout": 1, "retry": {"max_retries": 3}}
+    async with provider(drips) as upstream, proxy(tmp_path, upstream, policy) as gateway:
+        begun = trio.current_time()
+        answer = await gateway.post()
+        assert trio.current_time() - begun < 3
+    assert (answer.status, answer.code) == (504, "upstream_timeout")
+    assert len(upstream.seen) == 1
+
+
+async def test_any_good_answer_is_charged(tmp_path: Path) -> None:
+    policy = {**POLICY, "max_tokens": 1000}
+    async with provider(answers(status=201)) as upstream, proxy(tmp_path, upstream, policy) as node:
+        assert (await node.post()).status == 201
+        await node.row()
+        assert node.account().settled == {"total": 10}
+
+
+async def test_the_echo_provider_takes_any_number_of_blanks(tmp_path: Path) -> None:
+    providers = {"openai": {"upstream_url": "builtin:echo", "auth_scheme": "none"}}
+    policy = {"default_provider": "openai"}
+    blanks = {**HELLO, "messages": [{"role": "user", "content": " " * 5_000_000}]}
+    async with proxy(tmp_path, "http://127.0.0.1:1", policy, providers=providers) as gateway:
+        assert (await gateway.post(blanks)).status == 200

@@ -34,6 +34,8 @@ def read(reader: Decoder, pieces: Iterable[bytes]) -> tuple[bytes, bytes]:
             rest += piece
             continue
         part, after = reader.feed(piece)
+        if after and not reader.done:  # a fault is in it, behind something good
+            reader.feed(after)
         body, rest = body + part, rest + after
     return body, rest
 
@@ -241,3 +243,15 @@ def test_what_may_go_on_is_whole_chunks_to_a_strict_reader_too(
     body, rest = reader.feed(data[:size])
     assert (rest, reader.done, reader.between_chunks) == (b"", False, True)
     assert not body or body.endswith(END)
+
+
+@pytest.mark.parametrize("bad", [b"x\r\n", b"5\r\nhello!!", b"0\r\nbad\r\n\r\n"])
+def test_what_came_before_a_fault_is_not_lost(bad: bytes) -> None:
+    reader = ChunkDecoder()
+    body, rest = reader.feed(chunk(b"whole ") + chunk(b"events") + bad)
+    assert body.startswith(b"whole events")
+    assert not reader.done
+    with pytest.raises(BadBody):
+        reader.feed(rest)
+    with pytest.raises(BadBody):
+        reader.feed(b"")

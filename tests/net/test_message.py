@@ -61,6 +61,7 @@ PASSES_UP = [
     "x-custom",
 ]
 STAYS_THERE = [
+    "x-tokenomics-model",
     "connection",
     "keep-alive",
     "proxy-authenticate",

@@ -1061,3 +1061,16 @@ async def test_a_kept_connection_has_the_app_and_the_limits_of_each_requests_beg
     assert (await client.answer()).body == b"POST /2 1234"
     await client.send(post("/3", b"12345678"))
     assert (await client.answer()).status == 413
+
+
+async def test_a_connection_that_cannot_be_set_up_hurts_nobody() -> None:
+    """As when the kernel has no memory to watch one more."""
+    reports: list[str] = []
+    server = Server(echo, Limits(), lambda level, message, **_: reports.append(message))
+    server.watch._epoll.close()
+    ours, theirs = socket.socketpair()
+    with ours, patience():
+        await server.serve_socket(theirs)
+        assert ours.recv(1) == b""
+    assert "connection failed" in reports[0]
+    assert not server.connections

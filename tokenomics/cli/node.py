@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -20,6 +21,8 @@ from tokenomics.net.resolver import Resolver
 from tokenomics.net.server import Server, bind
 from tokenomics.store.database import Database, Place
 from tokenomics.tokens import Secret
+
+UNRAISABLE_PER_MINUTE = 5
 
 Listener = tuple[socket.socket, ssl.SSLContext | None]
 Job = Callable[[], Awaitable[None]]
@@ -47,6 +50,22 @@ def raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def say_unraisable(log: Log) -> None:
+    """What fails where nothing can be raised is said in a line, a few times a minute at most: a
+    client can cause it, with a server name that is no text."""
+    said: list[float] = []
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        now = time.monotonic()
+        said[:] = [then for then in said if now - then < 60]
+        if len(said) < UNRAISABLE_PER_MINUTE:
+            said.append(now)
+            kind = unraisable.exc_type.__name__
+            log.say("warn", f"ignored: {kind} where nothing can be raised")
+
+    sys.unraisablehook = hook
 
 
 def place_of(config: Config, key: Secret, suffix: str = "") -> Place:
@@ -107,6 +126,7 @@ async def run_until_signalled(
     """Run a node in the foreground of a process. SIGHUP reloads its config; while it starts, that
     is put off."""
     raise_file_limit()
+    say_unraisable(log)
     async with trio.open_nursery() as nursery:
         await nursery.start(_obey_hangups, reloads)
         async with trio.open_nursery() as running:

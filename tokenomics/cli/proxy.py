@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+import tokenomics.policy.schema  # noqa: F401  read now: the first request may find no descriptor
 from tokenomics.central import emit_token_event
 from tokenomics.cli import node, outgoing
 from tokenomics.cli.https import Https

@@ -141,6 +141,7 @@ async def _work(
     setup: ProxySetup, inherited: Inherited, https: Https | None, reloads: Reloads
 ) -> None:
     node.raise_file_limit()
+    node.say_unraisable(setup.log)
     line = Line(socket.socket(fileno=inherited.line))
     lent_sync = _LentSync(line) if setup.config.remote.url else None
 

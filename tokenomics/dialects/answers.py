@@ -116,7 +116,7 @@ class StreamReader:
     def clear(self, block: bytes) -> int:
         """How many bytes at the beginning of `block`, which begins with an event, hold nothing that
         `feed` would have to look at. There may be chunk framing between events."""
-        if self._collect or self._cutter.rest():
+        if self._collect or self._cutter.waiting:
             return 0
         stop = len(block)
         for mark in (b"[DONE]", b"error"):

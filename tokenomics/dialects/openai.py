@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tokenomics import strictjson
-from tokenomics.dialects.texts import Key, Path, Text, Words, replaced, walk
+from tokenomics.dialects.texts import MAX_TEXTS, Key, Path, Text, Words, replaced, walk
 from tokenomics.errors import Refusal
 
 MAX_MODEL_NAME = 256  # characters
-MAX_TEXTS = 20_000  # each costs every rule a call; long conversations have some hundreds
 SAMPLE = 1024  # characters of a long text by which it is judged
 MAX_OUTPUT = 10**9  # a client's output cap beyond this is a mistake
 # Top-level keys that no model reads: who asks, how it is billed, sampled and delivered.
@@ -84,6 +83,7 @@ class Ask:
     raw: bytes
     document: dict[str, Any]
     _texts: list[Text] | None = None
+    _estimate: int | None = None
 
     @property
     def texts(self) -> list[Text]:
@@ -97,11 +97,14 @@ class Ask:
 
     def estimate_input(self) -> int:
         """Input tokens, on the upper side: the texts, and some per message for its frame."""
-        value = self.document.get(self.endpoint.required)
-        frames = 4 * len(value) if isinstance(value, list) else 4
-        images = _images(self.document) * 800  # 1024 x 1024 in high detail costs 765
-        numbers = len(self.raw) // 3 if self.blind else 0
-        return sum([estimate(text.value) for text in self.texts]) + frames + images + numbers + 3
+        if self._estimate is None:
+            value = self.document.get(self.endpoint.required)
+            frames = 4 * len(value) if isinstance(value, list) else 4
+            images = _images(self.document) * 800  # 1024 x 1024 in high detail costs 765
+            numbers = len(self.raw) // 3 if self.blind else 0
+            texts = sum([estimate(text.value) for text in self.texts])
+            self._estimate = texts + frames + images + numbers + 3
+        return self._estimate
 
 
 class Usage(NamedTuple):
@@ -182,6 +185,8 @@ def _message_texts(messages: list[dict[str, Any]], out: list[Text]) -> None:
             out.append(Text(("messages", i, "content"), content))
         else:
             out += walk(message, ("messages", i), _MESSAGES)
+        if len(out) > MAX_TEXTS:
+            return
         if message["role"] not in _ROLES:
             out.append(Text(("messages", i, "role"), message["role"]))
 

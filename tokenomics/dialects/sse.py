@@ -20,22 +20,40 @@ class Cutter:
     """Cuts a byte stream after its last whole event."""
 
     def __init__(self) -> None:
-        self._pending = b""
+        self._parts: list[bytes] = []  # of an event that has not ended; joined once
+        self._size = 0
+        self._tail = b""  # their last bytes: the end may come in two
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an event has begun and not ended."""
+        return bool(self._parts)
 
     def feed(self, data: bytes) -> bytes:
         """The whole events that are there now, b"" if none. Raises EventTooLong."""
-        if self._pending:
-            data = self._pending + data
-        plain, crlf = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n")
+        seen = self._tail + data
+        plain, crlf = seen.rfind(b"\n\n"), seen.rfind(b"\r\n\r\n")
         end = max(plain + 2 if plain >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
-        self._pending = data[end:]
-        if len(self._pending) > MAX_EVENT:
+        if not end:
+            self._keep(data)
+            return b""
+        cut = end - len(self._tail)
+        whole = b"".join([*self._parts, data[:cut]]) if self._parts else data[:cut]
+        self._parts, self._size, self._tail = [], 0, b""
+        self._keep(data[cut:])
+        return whole
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._parts.append(data)
+            self._size += len(data)
+            self._tail = (self._tail + data)[-3:]
+        if self._size > MAX_EVENT:
             raise EventTooLong
-        return data[:end]
 
     def rest(self) -> bytes:
         """What came after the last whole event."""
-        return self._pending
+        return b"".join(self._parts)
 
 
 def events(block: bytes) -> Iterator[tuple[bytes, bytes]]:

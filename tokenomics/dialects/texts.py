@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from tokenomics import strictjson
 
+MAX_TEXTS = 20_000  # each costs every rule a call; long conversations have some hundreds
+
 
 class _Inside:
     def __repr__(self) -> str:
@@ -67,6 +69,8 @@ def walk(node: Any, path: Path, words: Words) -> list[Text]:
 
 
 def _collect(node: Any, path: Path, words: Words, out: list[Text]) -> None:
+    if len(out) > MAX_TEXTS:  # whoever asked refuses that many
+        return
     if isinstance(node, str):
         out.append(Text(path, node))
     elif words.numbers and isinstance(node, int | float) and not isinstance(node, bool):

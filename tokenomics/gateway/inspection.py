@@ -60,7 +60,14 @@ async def read(endpoint: Endpoint, body: bytes) -> Ask:
         return openai.read(endpoint, body)
     if body.count(b",") > MAX_COMMAS:
         raise Refusal("invalid_request", f"the request body has more than {MAX_COMMAS} values")
-    return await trio.to_thread.run_sync(openai.read, endpoint, body)
+    return await trio.to_thread.run_sync(_read_all, endpoint, body)
+
+
+def _read_all(endpoint: Endpoint, body: bytes) -> Ask:
+    """All that the road asks of a body, so that nothing of it is left for the loop."""
+    ask = openai.read(endpoint, body)
+    ask.estimate_input()
+    return ask
 
 
 async def draft(ask: Ask, target: Target, tell: Tell) -> Draft:

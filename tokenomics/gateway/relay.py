@@ -72,13 +72,13 @@ class Relay:
         try:
             await self._collect(call, parts)
         except BaseException:  # whoever hangs up now has had that much generated
-            if head.status == 200:
+            if head.status < 300:
                 self._estimate(b"".join(parts), receipt)
             raise
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         if b"content-encoding" in head.fields:
             body = self._decoded(body, head.fields[b"content-encoding"], receipt)
-        if head.status == 200:
+        if head.status < 300:
             self._settle_whole(body, receipt)
             if not answers.looks_whole(body):
                 raise Refusal("upstream_invalid", "the provider's answer is not JSON")

@@ -127,6 +127,7 @@ class Upstream:
                 call = await self._call(target, sending, until)
                 if call.answer.status < 400:
                     return Answered(call, target)
+                call.end_by(until)
                 known = await self._keep(call, target)
                 again = known.head.status in retry.retry_on
                 wait = _retry_after(known.head)

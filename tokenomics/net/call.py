@@ -138,6 +138,7 @@ class Call:
     async def _send_rest(self, rest: Rest) -> None:
         """The part of a long request that the socket did not take at once."""
         failed: list[WireError] = []
+        self._renew_write()
         try:
             await self._send_and_listen(rest, failed)
         except BaseExceptionGroup:
@@ -178,12 +179,14 @@ class Call:
 
     def _final_began(self) -> bool:
         """Whether more than interim answers (1xx) has come. Drops those that are whole."""
-        while self._buffer.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+        while self._buffer.startswith((b"HTTP/1.1 10", b"HTTP/1.0 10")):
+            if self._buffer[9:12] == b"101":  # it is not HTTP from here on
+                return True
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0:
                 return False
             self._buffer = self._buffer[end + 4 :]
-        return bool(self._buffer) and not b"HTTP/1.1 1".startswith(self._buffer)
+        return bool(self._buffer) and not b"HTTP/1.1 10".startswith(self._buffer)
 
     async def read_head(self, method: str, by: float) -> AnswerHead:
         """The answer's head, interim answers skipped, in time for `by`. Raises Broken, TimedOut."""
@@ -270,6 +273,10 @@ class Call:
             raise TimedOut(f"it was silent for {seconds:g} s", began=True) from None
         except WireError as e:
             raise Broken(str(e), began=True) from e
+
+    def end_by(self, when: float) -> None:
+        """All of the answer must have come by a time of trio's clock."""
+        self._until = min(self._until, when)
 
     async def drain(self, seconds: float) -> None:
         """Read an end that should be near, so that the connection can be used again; what else

@@ -318,6 +318,8 @@ class Connection:
                 raise Refusal("invalid_request", "the request body comes in too small chunks")
             if reader.done:
                 break
+            if data:  # a fault is in it
+                continue
             if size >= due:
                 due = size + STALL_BYTES
                 self._renew()
@@ -388,16 +390,22 @@ class Connection:
         until something is sent, so something harmless is: a client that is gone resets on it.
         """
         probe, self.probe = self.probe, b""
-        if self._tried:  # once is enough: a reset is heard of
-            return
-        self._tried = bool(probe)
+        if not probe or self._tried or not _has_room(self._wire.sock):
+            return  # once is enough, a reset is heard of; a full socket is bounded by the stall
+        self._tried = True
         try:
-            rest = self._wire.try_send(probe) if probe else b""
+            rest = self._wire.try_send(probe)
         except WireError:
+            rest = probe
+        if rest:  # half a probe would garble what follows
             self.scope.cancel()
-            return
-        if rest and rest != probe:  # half a probe would garble what follows
-            self.scope.cancel()
+
+
+def _has_room(sock: socket.socket) -> bool:
+    """Whether a few bytes can be sent at once."""
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return any(events & select.POLLOUT for _, events in poll.poll(0))
 
 
 def _too_large(limit: int) -> Refusal:

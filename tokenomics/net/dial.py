@@ -112,7 +112,11 @@ async def _tunnel(wire: Wire, proxy: Proxy, origin: Origin, seconds: float) -> W
     """Ask a proxy for a connection to an origin (RFC 9110 section 9.3.6)."""
     what = f"proxy {proxy.host}:{proxy.port}"
     if proxy.tls:
-        tls = TLSWire(wire, client_context(ca_file=origin.ca_file), server_name=proxy.host)
+        try:
+            context = client_context(ca_file=origin.ca_file)
+        except Invalid as e:  # the file was good at start, and is not any more
+            raise Unreachable(f"{what}: {e}") from None
+        tls = TLSWire(wire, context, server_name=proxy.host)
         await _shake_hands(tls, what, seconds)
         wire = tls
     with trio.move_on_after(seconds):

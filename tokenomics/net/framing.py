@@ -105,6 +105,7 @@ class ChunkDecoder:
         self._pending = b""  # an unfinished size line, chunk end or trailer section
         self._left = 0  # bytes left of the current chunk
         self.chunks = 0  # begun so far
+        self._fault: BadBody | None = None
         self._state = self._size_line
 
     @property
@@ -113,7 +114,10 @@ class ChunkDecoder:
         return self._state == self._size_line and not self._pending
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """(body bytes, what follows the body). Raises BadBody."""
+        """(body bytes, what follows the body). Raises BadBody; where something good came before the
+        fault that is returned first, and the fault is raised for what follows."""
+        if self._fault is not None:
+            raise self._fault
         data = self._pending + data if self._pending else data
         self._pending = b""
         body: list[bytes] = []
@@ -126,7 +130,13 @@ class ChunkDecoder:
                 self._left -= len(piece)
                 if self._left:
                     return b"".join(body), b""
-            step = self._state(data, position)
+            try:
+                step = self._state(data, position)
+            except BadBody as e:
+                if not body:
+                    raise
+                self._fault = e  # what came before it is good
+                break
             if step < 0:
                 self._pending = data[position:]
                 return body[0] if len(body) == 1 else b"".join(body), b""

@@ -243,6 +243,8 @@ def parse_answer(head: bytes, method: str) -> AnswerHead:
     lines = head.split(b"\r\n")
     if lines[-2:] != [b"", b""]:
         raise BadHead("malformed answer head")
+    if len(lines[0]) > MAX_MEMO_LINE:
+        raise BadHead("the status line is too long")
     status, http11 = _status_line(lines[0])
     lines = lines[1:-2]
     if len(lines) > MAX_HEADERS:

@@ -52,7 +52,8 @@ _NOT_DOWNSTREAM = HOP_BY_HOP | {
     b"openai-project",
 }
 # A provider's own limits are of the account behind its key, which is nobody's business here.
-_ACCOUNT = (b"x-ratelimit-", b"anthropic-ratelimit-")
+# Another gateway behind us says who served it, which we say ourselves.
+_OURS_OR_ACCOUNT = (b"x-ratelimit-", b"anthropic-ratelimit-", b"x-tokenomics-")
 REASONS = {s.value: s.phrase for s in HTTPStatus}
 _VALUE = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
 
@@ -77,10 +78,14 @@ def downstream_block(head: AnswerHead) -> bytes:
     return b"\r\n".join([*lines, b""]) if lines else b""
 
 
-@lru_cache(maxsize=4096)
 def _passes_down(line: bytes) -> bool:
-    name = line.partition(b":")[0].lower()
-    return name not in _NOT_DOWNSTREAM and not name.startswith(_ACCOUNT)
+    return _name_passes_down(line[: line.find(b":")])
+
+
+@lru_cache(maxsize=4096)
+def _name_passes_down(name: bytes) -> bool:
+    name = name.lower()
+    return name not in _NOT_DOWNSTREAM and not name.startswith(_OURS_OR_ACCOUNT)
 
 
 def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:

@@ -60,8 +60,8 @@ class Server:
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests, let running ones end for at most `seconds`, then cut them."""
-        self.draining = True
-        if self._on_drain is not None:
+        again, self.draining = self.draining, True
+        if self._on_drain is not None and not again:
             self._on_drain()
         self._accepting.cancel()
         for connection in list(self.connections):
@@ -97,16 +97,21 @@ class Server:
         self, sock: socket.socket, context: ssl.SSLContext | None = None, peer: str = "local"
     ) -> None:
         """Serve one connected socket, and close it."""
-        wire: Wire = SocketWire(sock)
-        if context is not None:
-            wire = TLSWire(wire, context)
-        connection = Connection(self, wire, peer)
-        self.connections.add(connection)
-        self.watch.add(wire, connection.hung_up)
         try:
-            await connection.run()
+            with sock:
+                wire: Wire = SocketWire(sock)
+                if context is not None:
+                    wire = TLSWire(wire, context)
+                await self._serve_wire(wire, peer)
         except Exception as e:  # noqa: BLE001  outer door: a bug ends one connection, not the server
             self.report("error", f"connection failed: {e!r}", error=e)
+
+    async def _serve_wire(self, wire: Wire, peer: str) -> None:
+        connection = Connection(self, wire, peer)
+        self.connections.add(connection)
+        try:
+            self.watch.add(wire, connection.hung_up)
+            await connection.run()
         finally:
             self.connections.discard(connection)
             if not self.connections:

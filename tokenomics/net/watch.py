@@ -38,8 +38,8 @@ class Watch:
         self._wires.add(wire)
         if on_hangup is not None:
             fd = wire.sock.fileno()
-            self._hangups[fd] = on_hangup
             self._epoll.register(fd, _HANGUPS)
+            self._hangups[fd] = on_hangup
 
     def remove(self, wire: Wire) -> None:
         """Forget a wire; call it before the wire is closed, since its number is used again."""
