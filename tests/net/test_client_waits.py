@@ -59,7 +59,7 @@ async def test_a_server_that_does_not_answer(nursery: trio.Nursery, client: Clie
     with pytest.raises(TimedOut, match="no answer came in time") as caught:
         await call(nursery, client, silent, replace(EVER, first_byte=SHORT))
     assert not caught.value.began
-    assert SHORT <= trio.current_time() - begun < SHORT + 5 * TICK_SECONDS
+    assert SHORT <= trio.current_time() - begun < SHORT + 2.0  # far below any default
 
 
 async def test_a_server_whose_head_does_not_end(nursery: trio.Nursery, client: Client) -> None:
