@@ -26,6 +26,7 @@ import trio
 from tokenomics.cli import node
 from tokenomics.cli.https import Https
 from tokenomics.cli.proxy import (
+    Follower,
     ProxySetup,
     Share,
     announce,
@@ -319,7 +320,7 @@ class Parent:
         worker.process.kill()
         return await trio.to_thread.run_sync(worker.process.wait)
 
-    def _hear(self, follower: Any, number: int, said: Message) -> None:
+    def _hear(self, follower: Follower, number: int, said: Message) -> None:
         if "event" in said:
             follower.events.emit(said["event"], said["data"])
         elif "nudge" in said and follower.replica is not None:
