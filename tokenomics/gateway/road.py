@@ -34,6 +34,8 @@ from tokenomics.policy.limits import Denied
 from tokenomics.policy.route import Route, Site, Target
 from tokenomics.usage import Usage
 
+# More than this is decoded in a thread: it may become a thousand times as much.
+INFLATE_THREAD_BYTES = 1024
 CLIENT_CLOSED = 499  # the status nginx logs for a client that went away
 JSON = (b"content-type", b"application/json")
 
@@ -201,7 +203,9 @@ async def _body(request: Request) -> bytes:
         return body
     coding = request.head.fields[b"content-encoding"].decode("latin-1")
     try:
-        return decode(body, coding.lower(), request.max_body)
+        if len(body) <= INFLATE_THREAD_BYTES:
+            return decode(body, coding.lower(), request.max_body)
+        return await trio.to_thread.run_sync(decode, body, coding.lower(), request.max_body)
     except BadCoding as e:
         code = _CODING_FAULTS[e.kind]
         raise Refusal(code, f"the request body's content-encoding: {e}") from None
