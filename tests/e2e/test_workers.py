@@ -138,6 +138,21 @@ async def test_a_killed_worker_is_replaced_and_gives_back_what_it_held(tmp_path:
         assert process.err.count("starting it anew") == WORKERS
 
 
+async def test_workers_that_are_killed_at_their_start_are_replaced(tmp_path: Path) -> None:
+    async with provider(answers()) as upstream:
+        farm = Farm(Person.at(tmp_path), upstream)
+        async with farm.serving() as process:
+            token = await farm.token({})
+            for _ in range(3):
+                await until(lambda: len(workers_of(process)) == WORKERS, "the workers")
+                for pid in workers_of(process):
+                    os.kill(pid, signal.SIGKILL)
+                await until(lambda: not all(map(alive, workers_of(process))), "their end")
+            await until(lambda: len(workers_of(process)) == WORKERS, "new workers")
+            with trio.fail_after(PATIENCE):
+                assert (await farm.ask(token)).status == 200
+
+
 async def test_a_reload_reaches_every_worker(tmp_path: Path) -> None:
     async with provider(answers()) as old, provider(answers()) as new:
         farm = Farm(Person.at(tmp_path), old)

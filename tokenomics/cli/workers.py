@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -209,7 +209,6 @@ class _Worker:
 
     line: Line
     process: subprocess.Popen[bytes]
-    ready: trio.Event = field(default_factory=trio.Event)
 
 
 class Parent:
@@ -225,6 +224,7 @@ class Parent:
         self._count = count
         self._accounts = create(count)
         self._workers: dict[int, _Worker] = {}
+        self._once_ready = False  # some worker has begun to serve
         self._ending = False
 
     async def run(self, reloads: Reloads) -> None:
@@ -274,9 +274,9 @@ class Parent:
         usage: ParentUsage,
         reloads: Reloads,
     ) -> None:
-        """Keep one worker running. Raises Failed if it cannot even start."""
+        """Keep one worker running. Raises Failed if none can even start: one that gives up by
+        itself before any was ready has said why, and the others would."""
         wait = FIRST_RESTART_SECONDS
-        once_ready = False
         while not self._ending:
             begun = trio.current_time()
             worker = self._start(number)
@@ -288,10 +288,9 @@ class Parent:
                 del self._workers[number]
                 worker.process.kill()
                 usage.release(number)
-            once_ready = once_ready or worker.ready.is_set()
             if self._ending:
                 return
-            if not once_ready:
+            if status > 0 and not self._once_ready:
                 raise Failed(f"worker {number} could not start (status {status}); see above")
             self._log.say("error", f"worker {number} ended (status {status}); starting it anew")
             wait = FIRST_RESTART_SECONDS if trio.current_time() - begun > SOON_SECONDS else wait
@@ -326,7 +325,7 @@ class Parent:
         elif "nudge" in said and follower.replica is not None:
             follower.replica.nudge()
         elif "ready" in said:
-            self._workers[number].ready.set()
+            self._once_ready = True
 
     def _tell(self, message: Message) -> None:
         for worker in self._workers.values():
