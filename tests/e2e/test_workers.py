@@ -145,9 +145,10 @@ async def test_workers_that_are_killed_at_their_start_are_replaced(tmp_path: Pat
             token = await farm.token({})
             for _ in range(3):
                 await until(lambda: len(workers_of(process)) == WORKERS, "the workers")
-                for pid in workers_of(process):
+                pids = workers_of(process)
+                for pid in pids:
                     os.kill(pid, signal.SIGKILL)
-                await until(lambda: not all(map(alive, workers_of(process))), "their end")
+                await until(lambda pids=pids: not any(map(alive, pids)), "their end")
             await until(lambda: len(workers_of(process)) == WORKERS, "new workers")
             with trio.fail_after(PATIENCE):
                 assert (await farm.ask(token)).status == 200
