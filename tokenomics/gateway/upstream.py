@@ -168,7 +168,7 @@ class Upstream:
         except TimedOut:
             raise _late(target) from None
         except Broken as e:
-            raise Refusal("upstream_invalid", f"provider {provider.name} broke off: {e}") from None
+            raise _invalid(target, f"broke off: {e}") from None
 
     async def _keep(self, call: Call, target: Target) -> ErrorAnswer:
         with call:
@@ -177,15 +177,11 @@ class Upstream:
                 coding = call.answer.fields.get(b"content-encoding", b"").decode("latin-1")
                 body = decode(body, coding.lower(), MAX_ERROR_BODY)
             except BadCoding as e:
-                raise Refusal(
-                    "upstream_invalid", f"provider {target.provider.name} answered badly: {e}"
-                ) from None
+                raise _invalid(target, f"answered badly: {e}") from None
             except TimedOut:
                 raise _late(target) from None
             except Broken as e:
-                raise Refusal(
-                    "upstream_invalid", f"provider {target.provider.name} broke off: {e}"
-                ) from None
+                raise _invalid(target, f"broke off: {e}") from None
         return ErrorAnswer(call.answer, self.mask_key(target, body), target)
 
     def mask_key(self, target: Target, body: bytes) -> bytes:
@@ -208,6 +204,10 @@ class Upstream:
                 )
             self._known_keys[name] = key
         return key
+
+
+def _invalid(target: Target, what: str) -> Refusal:
+    return Refusal("upstream_invalid", f"provider {target.provider.name} {what}")
 
 
 def _late(target: Target) -> Refusal:

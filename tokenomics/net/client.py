@@ -175,8 +175,7 @@ class Client:
         self._epoch += 1
         self._dialer.forget(proxies)
         self._pool.limits = limits
-        for link in self._pool.clear():
-            self._close(link)
+        self.close()
         for waiting in self._waiting.values():  # there may be more room now
             waiting.unpark_all()
         self._waiting.clear()
