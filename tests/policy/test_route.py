@@ -118,6 +118,29 @@ def test_without_a_global_key_only_the_entries_are_allowed() -> None:
     target("gpt-9", providers=providers, default_provider="groq")
 
 
+# Aliases
+
+
+def test_an_alias_is_looked_up_first_and_its_model_resolved() -> None:
+    policy: dict[str, Any] = {
+        "model_aliases": {"fast": "llama-3", "gpt-4o": "gpt-4o-mini"},
+        "providers": {"openai": [{"model_regex": "^gpt"}], "groq": [{"model": "llama-3"}]},
+    }
+    assert (target("fast", **policy).model, target("fast", **policy).provider) == ("llama-3", GROQ)
+    assert target("gpt-4o", **policy).model == "gpt-4o-mini"
+    assert target("llama-3", **policy).model == "llama-3"
+
+
+def test_an_alias_allows_nothing_by_itself() -> None:
+    message = refused("fast", base_key_env="K", model="a", model_aliases={"fast": "b"})
+    assert message == "model 'fast' (an alias of 'b') is not allowed for this token; allowed: 'a'"
+
+
+def test_a_fallback_may_be_an_alias() -> None:
+    got = route("a", base_key_env="K", model_aliases={"fast": "b"}, retry={"fallbacks": ["fast"]})
+    assert [t.model for t in got.targets] == ["a", "b"]
+
+
 # What is merged
 
 
@@ -154,6 +177,20 @@ def test_the_global_and_the_entrys_budget_both_cover_a_request() -> None:
     assert target("a", max_tokens=9, providers=providers).budgets == (Budget("total", 9), own)
     assert target("b", max_tokens=9, providers=providers).budgets == (Budget("total", 9),)
     assert target("a", providers=providers).budgets == (own,)
+
+
+def test_a_budget_of_the_whole_counts_where_max_tokens_does() -> None:
+    assert target("a", base_key_env="K", budget={"tokens": 7}).budgets == (Budget("total", 7),)
+    both = {"max_tokens": 5, "budget": [{"tokens": 7}]}
+    assert target("a", base_key_env="K", **both).budgets == (Budget("total", 5),)
+
+
+@pytest.mark.parametrize(
+    ("policy", "entry", "bound"), [(0, 0, 0), (9, 0, 9), (0, 7, 7), (9, 7, 7), (5, 7, 5)]
+)
+def test_the_smaller_bound_of_the_output_holds(policy: int, entry: int, bound: int) -> None:
+    providers = {"openai": [{"max_output_tokens": entry}]}
+    assert target("m", max_output_tokens=policy, providers=providers).max_output == bound
 
 
 @pytest.mark.parametrize(
@@ -289,3 +326,10 @@ def test_allowed_models_are_those_with_names_that_resolve() -> None:
         )
     )
     assert allowed_models(policy, SITE) == [("llama-3", "groq"), ("gpt-4o", "openai")]
+
+
+def test_aliases_are_listed_as_models_if_what_they_stand_for_is_allowed() -> None:
+    document = {"model_aliases": {"fast": "llama-3", "no": "x"}, "providers": {"groq": [{}]}}
+    document["model"] = "llama-3"
+    policy = parse_policy(json.dumps(document))
+    assert allowed_models(policy, SITE) == [("fast", "groq"), ("llama-3", "groq")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 
 from tokenomics.errors import Invalid
 from tokenomics.policy.detectors import KINDS
+from tokenomics.policy.jailbreak import DEFAULT_THRESHOLD
+from tokenomics.policy.leaves import MAX_COUNT
 from tokenomics.policy.model import (
     DEFAULT_RETRY_ON,
     MAX_POLICY_BYTES,
+    BudgetRule,
     Memory,
     ModelSet,
     Policy,
@@ -25,7 +29,6 @@ from tokenomics.policy.model import (
     cached_policy,
     parse_policy,
 )
-from tokenomics.policy.schema import MAX_COUNT
 
 EXAMPLES = Path(__file__).parents[2] / "examples/distributed-team/policies"
 
@@ -69,6 +72,12 @@ def test_every_global_field_is_read() -> None:
         retry={"max_retries": 2, "fallbacks": ["x"], "retry_on": [418]},
         metadata={"team": "red"},
         memory={"enabled": True, "file_path": "/var/m", "file_name": "{date}.md"},
+        max_output_tokens=50,
+        model_aliases={"fast": "gpt-4o"},
+        endpoints=["/v1/files*", "/batches/"],
+        budget={"tokens": 500},
+        not_before="2027-01-01T01:00:00+01:00",
+        allow_ips=["10.0.0.0/8", "::1"],
     )
     assert policy == Policy(
         base_key_env="KEY",
@@ -84,6 +93,12 @@ def test_every_global_field_is_read() -> None:
         retry=Retry(2, ("x",), (418,)),
         metadata={"team": "red"},
         memory=Memory("/var/m", "{date}.md"),
+        max_output_tokens=50,
+        model_aliases={"fast": "gpt-4o"},
+        endpoints=("/files*", "/batches"),
+        budgets=(BudgetRule(tokens=500),),
+        not_before=1798761600.0,
+        allow_ips=(ip_network("10.0.0.0/8"), ip_network("::1/128")),
     )
 
 
@@ -101,6 +116,48 @@ def test_a_rule_has_defaults() -> None:
     assert (found.name, found.action, found.scope) == ("rules[0]", "fail", "input")
     assert found.kinds == KINDS
     assert found.replacement == "[REDACTED]"
+
+
+def test_a_jailbreak_rule_has_a_threshold() -> None:
+    default, own = parse(rules=[{"type": "jailbreak"}, {"type": "jailbreak", "threshold": 2}]).rules
+    assert (default.threshold, own.threshold) == (DEFAULT_THRESHOLD, 2.0)
+    assert (own.pattern, own.kinds) == (None, ())
+
+
+def test_empty_keys_of_another_type_say_nothing() -> None:
+    """The original may have written them."""
+    [found] = parse(rules=[{"type": "pii", "pattern": "", "keywords": [], "action": "warn"}]).rules
+    assert (found.type, found.pattern) == ("pii", None)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("10.0.0.1", "10.0.0.1/32"),
+        ("::ffff:10.0.0.1", "10.0.0.1/32"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_ipv4_written_in_ipv6_is_ipv4(written: str, read: str) -> None:
+    assert parse(allow_ips=[written]).allow_ips == (ip_network(read),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "total"),
+    [
+        ({}, 0),
+        ({"max_tokens": 9}, 9),
+        ({"budget": {"tokens": 7}}, 7),
+        ({"max_tokens": 9, "budget": {"tokens": 7}}, 7),
+        ({"max_tokens": 5, "budget": [{"tokens": 7}, {"tokens": 6, "timezone": "UTC"}]}, 5),
+    ],
+    ids=["none", "old", "new", "both", "list"],
+)
+def test_all_budgets_of_the_whole_token_hold(fields: dict[str, Any], total: int) -> None:
+    assert parse(**fields).total_tokens == total
 
 
 def test_the_old_rule_form_is_a_failing_regex() -> None:
@@ -131,6 +188,12 @@ def test_the_old_rule_form_is_a_failing_regex() -> None:
         "metadata",
         "memory",
         "default_provider",
+        "model_aliases",
+        "endpoints",
+        "budget",
+        "max_output_tokens",
+        "not_before",
+        "allow_ips",
     ],
 )
 def test_null_is_the_same_as_a_missing_key(key: str) -> None:
@@ -163,9 +226,104 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
     ),
     "near-key": ({"max_token": 1}, ["$.max_token: unknown key; did you mean 'max_tokens'?"]),
     "far-key": ({"zzz": 1}, ["$.zzz: unknown key"]),
-    "not-enforced-yet": (
-        {"allow_ips": ["10.0.0.0/8"], "not_before": "2027-01-01T00:00:00Z"},
-        ["$.allow_ips: unknown key", "$.not_before: unknown key"],
+    "budget-not-enforced-yet": (
+        {"budget": [{"tokens": 5, "period": "day"}, {"cost_usd": 5}]},
+        [
+            "$.budget[0].period: a budget per day is not enforced by this version",
+            "$.budget[1].cost_usd: a budget of money is not enforced by this version",
+        ],
+    ),
+    "budget-warning-not-enforced-yet": (
+        {"budget": {"tokens": 5, "warn_at": [0.8]}},
+        ["$.budget.warn_at: a warning before a budget is spent is not enforced by this version"],
+    ),
+    "budget": (
+        {
+            "budget": {
+                "tokens": "5",
+                "cost_usd": -1,
+                "period": "fortnight",
+                "timezone": "Europe/Berln",
+                "warn_at": [0, 1.5, True],
+                "limit": 3,
+            }
+        },
+        [
+            "$.budget.tokens: must be a whole number, not text",
+            "$.budget.cost_usd: must be from 0 to 1000000000 US dollars",
+            "$.budget.period: 'fortnight' is not one of total, hour, day, week, month",
+            "$.budget.timezone: 'Europe/Berln' is no time zone known here, such as Europe/Berlin"
+            " or UTC",
+            "$.budget.warn_at[0]: must be above 0 and at most 1 (0.8 is 80 %), not 0",
+            "$.budget.warn_at[1]: must be above 0 and at most 1 (0.8 is 80 %), not 1.5",
+            "$.budget.warn_at[2]: must be a number, not a boolean",
+            "$.budget.limit: unknown key",
+        ],
+    ),
+    "budget-empty": ({"budget": {"period": "total"}}, ["$.budget: needs tokens or cost_usd"]),
+    "budget-number": ({"budget": 5}, ["$.budget: must be an object, not a number"]),
+    "budget-item": ({"budget": [5]}, ["$.budget[0]: must be an object, not a number"]),
+    "zone-path": (
+        {"budget": {"tokens": 1, "timezone": "../etc/passwd"}},
+        [
+            "$.budget.timezone: '../etc/passwd' is no time zone known here, such as Europe/Berlin"
+            " or UTC"
+        ],
+    ),
+    "not-before": (
+        {"not_before": "2027-01-01T00:00:00"},
+        ["$.not_before: '2027-01-01T00:00:00' has no time zone: add Z or +01:00"],
+    ),
+    "not-before-number": ({"not_before": 5}, ["$.not_before: must be text, not a number"]),
+    "not-before-far": (
+        {"not_before": "9999-12-31T23:59:59-14:00"},
+        [
+            "$.not_before: '9999-12-31T23:59:59-14:00' must lie between the years 1970 and 9998",
+        ],
+    ),
+    "ips": (
+        {"allow_ips": ["10.0.0.5/8", "localhost", 7, "::1/129"]},
+        [
+            "$.allow_ips[0]: '10.0.0.5/8' has bits behind its prefix; the block is 10.0.0.0/8",
+            "$.allow_ips[1]: 'localhost' is no IP address or CIDR block such as 10.0.0.0/8",
+            "$.allow_ips[2]: must be text, not a number",
+            "$.allow_ips[3]: '::1/129' is no IP address or CIDR block such as 10.0.0.0/8",
+        ],
+    ),
+    "ips-empty": (
+        {"allow_ips": []},
+        ["$.allow_ips: must name at least one address, or be left out"],
+    ),
+    "alias-of-alias": (
+        {"model_aliases": {"a": "b", "b": "c", "d": "d"}},
+        [
+            "$.model_aliases.a: 'b' is an alias itself; name a model",
+            "$.model_aliases.d: 'd' is an alias itself; name a model",
+        ],
+    ),
+    "alias-empty": (
+        {"model_aliases": {"a": "", "b": 5}},
+        [
+            "$.model_aliases.a: must not be empty",
+            "$.model_aliases.b: must be text, not a number",
+        ],
+    ),
+    "alias-list": (
+        {"model_aliases": ["a"]},
+        ["$.model_aliases: must be an object, not a list"],
+    ),
+    "endpoints": (
+        {"endpoints": ["files", "/v1/fi*es", "/v1/files?x=1", "/v1/%66iles", None]},
+        [
+            "$.endpoints[0]: 'files' is no path: write /v1/files, or /v1/files* for all that begins"
+            " so",
+            "$.endpoints[1]: '/v1/fi*es': a * may stand only at the end",
+            "$.endpoints[2]: '/v1/files?x=1': write the path alone, without escapes, blanks, query"
+            " or fragment",
+            "$.endpoints[3]: '/v1/%66iles': write the path alone, without escapes, blanks, query or"
+            " fragment",
+            "$.endpoints[4]: must be text, not null",
+        ],
     ),
     "text": ({"base_key_env": 5}, ["$.base_key_env: must be text, not a number"]),
     "url": (
@@ -193,7 +351,13 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
         {"max_tokens": True},
         ["$.max_tokens: must be a whole number, not a boolean"],
     ),
-    "count-fraction": ({"max_tokens": 1.5}, ["$.max_tokens: must be a whole number, not a number"]),
+    "count-fraction": (
+        {"max_tokens": 1.5, "max_output_tokens": 1e3},
+        [
+            "$.max_tokens: must be a whole number in digits alone, not 1.5",
+            "$.max_output_tokens: must be a whole number in digits alone, not 1000.0",
+        ],
+    ),
     "count-negative": ({"max_tokens": -1}, [f"$.max_tokens: must be from 0 to {MAX_COUNT}"]),
     "count-huge": ({"max_tokens": 10**16}, [f"$.max_tokens: must be from 0 to {MAX_COUNT}"]),
     "seconds": ({"timeout": "30s"}, ["$.timeout: must be a number of seconds, not text"]),
@@ -237,14 +401,35 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
     ),
     "rule-number": ({"rules": [5]}, ["$.rules[0]: must be an object, not a number"]),
     "rule-null": ({"rules": [None]}, ["$.rules[0]: must be an object, not null"]),
-    "rule-type": ({"rules": [{}]}, ["$.rules[0]: needs a type: regex, keyword, pii"]),
+    "rule-type": ({"rules": [{}]}, ["$.rules[0]: needs a type: regex, keyword, pii, jailbreak"]),
     "rule-type-null": (
         {"rules": [{"type": None}]},
-        ["$.rules[0]: needs a type: regex, keyword, pii"],
+        ["$.rules[0]: needs a type: regex, keyword, pii, jailbreak"],
     ),
-    "rule-type-later": (
-        {"rules": [{"type": "jailbreak"}]},
-        ["$.rules[0].type: 'jailbreak' is not one of regex, keyword, pii"],
+    "rule-jailbreak": (
+        {"rules": [{"type": "jailbreak", "action": "mask", "threshold": 0}]},
+        [
+            "$.rules[0].threshold: must be above 0 and at most 100, not 0",
+            "$.rules[0].action: a jailbreak rule judges a whole text: use fail or warn",
+        ],
+    ),
+    "rule-keys-of-another-type": (
+        {
+            "rules": [
+                {"type": "pii", "pattern": "x", "keywords": ["y"]},
+                {"type": "regex", "pattern": "x", "detect": ["ssn"], "threshold": 2},
+            ]
+        },
+        [
+            "$.rules[0].pattern: is for regex rules, this one is of type pii",
+            "$.rules[0].keywords: is for keyword rules, this one is of type pii",
+            "$.rules[1].detect: is for pii rules, this one is of type regex",
+            "$.rules[1].threshold: is for jailbreak rules, this one is of type regex",
+        ],
+    ),
+    "rule-keyword-blank": (
+        {"rules": [{"type": "keyword", "keywords": ["a", "  "]}]},
+        ["$.rules[0].keywords[1]: is blank: it would match between any two words"],
     ),
     "rule-pattern": (
         {"rules": [{"type": "regex"}]},
@@ -352,6 +537,7 @@ def test_a_text_that_is_no_document_is_refused(text: str, reason: str) -> None:
 
 KEYS = ["base_key_env", "upstream_url", "max_tokens", "model", "model_regex", "models", "prompts"]
 KEYS += ["rules", "providers", "default_provider", "rate_limit", "retry", "timeout", "metadata"]
+KEYS += ["budget", "period", "timezone", "endpoints", "model_aliases", "allow_ips", "not_before"]
 KEYS += ["memory", "enabled", "type", "pattern", "keywords", "detect", "requests", "window", "role"]
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 10**17) | st.floats(-5, 5) | st.text(max_size=4),

@@ -26,7 +26,7 @@ from tokenomics import strictjson
 from tokenomics.cli.context import Context
 from tokenomics.errors import Failed, Invalid, NotFound, UsageError
 from tokenomics.policy.merge import differences, merge_patch
-from tokenomics.policy.model import Policy, parse_policy
+from tokenomics.policy.model import parse_policy
 from tokenomics.store.database import Database, Place
 from tokenomics.store.table import Entry
 from tokenomics.tokens import hash_token, is_hash_prefix, make_token
@@ -110,22 +110,11 @@ def _document(text: str) -> Any:
         raise Invalid(f"policy is not JSON: {e}") from None
 
 
-def _checked(context: Context, document: Any) -> str:
-    """The text of a valid policy. What it asks for and this version does not do is said."""
+def _checked(document: Any) -> str:
+    """The text of a valid policy. Raises Invalid."""
     text = strictjson.dumps(document).decode()
-    for line in unenforced(parse_policy(text)):
-        context.note(f"warning: {line}")
+    parse_policy(text)
     return text
-
-
-def unenforced(policy: Policy) -> list[str]:
-    """What a valid policy asks for that this version does not do."""
-    rules = [*policy.rules, *(rule for entry in policy.entries for rule in entry.rules)]
-    return [
-        f"rule {rule.name!r} has scope {rule.scope}: answers are not inspected yet, requests are"
-        for rule in rules
-        if rule.scope != "input"
-    ]
 
 
 def _expiry(text: str) -> float | None:
@@ -142,7 +131,7 @@ def _create(context: Context, args: argparse.Namespace) -> int:
         raise UsageError("--name is for one token, not for --count")
     if len(args.name) > MAX_NAME or not args.name.isprintable():
         raise UsageError(f"--name must be printable text of at most {MAX_NAME} characters")
-    text = _checked(context, _document(_read_argument(args.policy)))
+    text = _checked(_document(_read_argument(args.policy)))
     expires = _expiry(args.expires)
     key = context.hash_key()
     made = [make_token(uuid.uuid4()) for _ in range(args.count)]
@@ -255,7 +244,7 @@ def _update(context: Context, args: argparse.Namespace) -> int:
         if expires != entry.expires_at:
             changes.append(f"~ expires: {_when(entry.expires_at)} -> {_when(expires)}")
         if changes:
-            text = _checked(context, new)
+            text = _checked(new)
             writer.put(entry.hash, text, entry.created_at, expires, entry.name)
     if context.json:
         context.print_json({"hash": entry.hash, "changes": changes})

@@ -9,7 +9,7 @@ from tokenomics.dialects.openai import Ask
 from tokenomics.errors import Headers, Refusal
 from tokenomics.policy.limits import MAX_RETRY_AFTER, Denied, Lease, Want
 from tokenomics.policy.model import Policy
-from tokenomics.policy.route import Budget, Target
+from tokenomics.policy.route import Target
 from tokenomics.usage import Usage
 
 
@@ -17,11 +17,12 @@ class Admission:
     """The lease of one request. As an async context manager it settles when left, with `cost`: what
     nobody has set by then was not spent."""
 
-    def __init__(self, usage: Usage, hash_: str, lease: Lease, want: Want) -> None:
+    def __init__(self, usage: Usage, hash_: str, lease: Lease, want: Want, ask: Ask) -> None:
         self._usage = usage
         self._hash = hash_
         self._want = want
-        self._budgets: tuple[Budget, ...] = ()
+        self._ask = ask
+        self._admitted = (lease.cap, lease.bounded)
         self.lease = lease
         self.cost = 0
 
@@ -39,9 +40,24 @@ class Admission:
         return self._want.input
 
     async def cover(self, target: Target) -> bool:
-        """Hold the budgets that cover a fallback target; False if one of them has no room."""
+        """Hold the budgets that cover a fallback target and bound its output; False if one of them
+        has no room."""
         denied = await self._usage.move(self._hash, self.lease, target.budgets, self._want)
+        if denied is None:
+            self.bound(target)
         return denied is None
+
+    def bound(self, target: Target) -> None:
+        """Let the lease say what `target` may write: its own `max_output`, within what was admitted
+        for the first target if any limit counts that."""
+        cap, counted = self._admitted
+        bounds = [target.max_output] if target.max_output else []
+        if counted and self._want.output is not None:
+            bounds.append(self._want.output)
+        most = min(bounds, default=None)
+        if most is not None and (self._ask.output_cap is None or self._ask.output_cap > most):
+            cap = most if cap is None else min(cap, most)
+        self.lease.cap, self.lease.bounded = cap, counted or bool(target.max_output)
 
 
 def prompt_tokens(target: Target) -> int:
@@ -53,9 +69,20 @@ async def admit(
     usage: Usage, hash_: str, policy: Policy, ask: Ask, target: Target
 ) -> Admission | Denied:
     """Take everything a request needs, or nothing."""
-    want = Want(ask.estimate_input() + prompt_tokens(target), ask.output_cap, ask.choices)
+    want = Want(ask.estimate_input() + prompt_tokens(target), _output(ask, target), ask.choices)
     lease = await usage.admit(hash_, policy.rate_limit, target.budgets, want)
-    return lease if isinstance(lease, Denied) else Admission(usage, hash_, lease, want)
+    if isinstance(lease, Denied):
+        return lease
+    admission = Admission(usage, hash_, lease, want, ask)
+    admission.bound(target)
+    return admission
+
+
+def _output(ask: Ask, target: Target) -> int | None:
+    """The output tokens that a request can cost: the smaller of its own bound and the policy's."""
+    if not target.max_output or ask.output_cap is None:
+        return target.max_output or ask.output_cap
+    return min(ask.output_cap, target.max_output)
 
 
 def refusal(denied: Denied) -> Refusal:

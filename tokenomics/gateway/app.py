@@ -14,6 +14,7 @@ from tokenomics.dialects import openai
 from tokenomics.dialects.openai import ENDPOINTS
 from tokenomics.errors import Refusal
 from tokenomics.events import secret_holds, signature_holds
+from tokenomics.gateway.identity import Grant
 from tokenomics.gateway.road import JSON, Gateway, new_id, refuse
 from tokenomics.net.connection import Reply, Request
 from tokenomics.policy.route import allowed_models
@@ -65,16 +66,21 @@ class ProxyApp:
             return
         if not request.head.path.startswith("/v1/"):
             raise Refusal("not_found", f"there is nothing at {request.head.path}")
-        self.gateway.book.identify(request.head, self.gateway.reporter.expired)
+        self._grant(request)
         raise Refusal(
             "endpoint_not_allowed",
             f"{request.head.path} is not governed by this version, so it is closed; open are:"
             f" {', '.join('/v1' + p for p in ENDPOINTS)}, /v1/models",
         )
 
+    def _grant(self, request: Request) -> Grant:
+        """Who asks. Raises Refusal."""
+        tell = self.gateway.reporter.expired
+        return self.gateway.book.identify(request.head, tell, request.peer)
+
     async def _models(self, request: Request, bare: str, reply: Reply) -> None:
         """What this token may use, answered here."""
-        grant = self.gateway.book.identify(request.head, self.gateway.reporter.expired)
+        grant = self._grant(request)
         models = allowed_models(grant.policy, self.gateway.site)
         if bare == "/models":
             await reply.send(200, [JSON], openai.model_list(models))

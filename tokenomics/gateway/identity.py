@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tokenomics.errors import Invalid, Refusal
 from tokenomics.net.heads import RequestHead
@@ -73,11 +75,15 @@ class TokenBook:
         self._hash_key = hash_key
         self._grants: dict[str, Grant] = {}
 
-    def identify(self, head: RequestHead, on_expired: Callable[[str, float], None]) -> Grant:
-        """The grant of a request's token.
+    def identify(
+        self, head: RequestHead, on_expired: Callable[[str, float], None], peer: str | None
+    ) -> Grant:
+        """The grant of a request's token. `peer` is the address of the socket that it came from:
+        what a header says of it is not proof of anything.
 
-        Raises Refusal `missing_token`, `invalid_token`, `token_expired` or `policy_unsupported`;
-        `on_expired` is told (hash, expiry) of an expired one.
+        Raises Refusal `missing_token`, `invalid_token`, `token_expired`, `token_not_yet_valid`,
+        `ip_not_allowed` or `policy_unsupported`; `on_expired` is told (hash, expiry) of an expired
+        one.
         """
         hash_ = head.derived.get(self)
         if hash_ is None:
@@ -93,6 +99,7 @@ class TokenBook:
             grant = self._grants.get(hash_)
             if grant is None or grant.entry is not entry:
                 grant = self._grant(database, entry)
+            check_place_and_time(grant.policy, peer, time.time())
             return grant
         raise Refusal("invalid_token", "the token is not known here, or it was revoked")
 
@@ -111,6 +118,34 @@ class TokenBook:
             self._grants.clear()
         grant = self._grants[entry.hash] = Grant(entry.hash, policy, entry)
         return grant
+
+
+def check_place_and_time(policy: Policy, peer: str | None, now: float) -> None:
+    """Raise Refusal `token_not_yet_valid` or `ip_not_allowed` if a policy does not hold for this
+    address at `now` (epoch seconds). Who has no address (a local socket) is not on any list."""
+    if policy.not_before > now:
+        when = rfc3339(policy.not_before)
+        raise Refusal("token_not_yet_valid", f"the token is not valid before {when}")
+    if not policy.allow_ips:
+        return
+    address = _address(peer)
+    if address is None or not any(address in network for network in policy.allow_ips):
+        came = f"from {address}" if address else "without an IP address"
+        raise Refusal(
+            "ip_not_allowed",
+            f"the request came {came}, which the token's policy does not allow (allow_ips)",
+        )
+
+
+@lru_cache(maxsize=1024)
+def _address(peer: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """A peer's address; a socket for both families shows those of IPv4 as mapped ones."""
+    try:
+        address = ipaddress.ip_address(peer or "")
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def _unsupported(what: str) -> Refusal:

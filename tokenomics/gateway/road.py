@@ -79,7 +79,7 @@ class Gateway:
         self, endpoint: Endpoint, request: Request, reply: Reply, outcome: Outcome
     ) -> None:
         """The road. Raises Refusal where it ends early."""
-        grant = self.book.identify(request.head, self.reporter.expired)
+        grant = self.book.identify(request.head, self.reporter.expired, request.peer)
         outcome.hash, outcome.metadata = grant.hash, grant.policy.metadata
         ask = await read(endpoint, await _body(request))
         outcome.model, outcome.stream = ask.model, ask.stream

@@ -1,7 +1,8 @@
 """From a policy, the providers and a model to the targets that may serve it, in order.
 
-Contract 4.1: global fields first; the first entry in written order whose models match; merge;
-nothing that matches and no global key is a refusal that names what is allowed.
+Contract 4.1: the model that an alias stands for; global fields; the first entry in written order
+whose models match; merge. Nothing that matches and no global key is a refusal that names what is
+allowed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Target:
     """One model at one provider, with everything that holds for a request it serves.
 
     `key_env` is the variable the key is in ("" sends none); `provider` has the base URL that was
-    resolved; `timeout` is in seconds.
+    resolved; `timeout` is in seconds; `max_output` bounds all output tokens of one request (0: no
+    bound).
     """
 
     model: str
@@ -39,6 +41,7 @@ class Target:
     prompts: tuple[Prompt, ...]
     rules: tuple[Rule, ...]
     budgets: tuple[Budget, ...]
+    max_output: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +100,27 @@ def find_entry(policy: Policy, model: str) -> Entry | None:
     return None
 
 
-def resolve(policy: Policy, model: str, site: Site) -> Target:
-    """The target for one model. Raises Refusal `model_not_allowed`."""
+def choose(policy: Policy, asked: str) -> tuple[str, Entry]:
+    """The model that a client means by what it asked for, and the entry that serves it; an empty
+    one if the global fields do. Raises Refusal `model_not_allowed`."""
+    model = policy.model_aliases.get(asked, asked)
     entry = find_entry(policy, model)
     if entry is None and not (policy.base_key_env or policy.default_provider):
-        raise _not_allowed(policy, model)
+        raise _not_allowed(policy, asked, model)
     if (entry is None or not entry.models) and not allows(policy.models, model, every=True):
-        raise _not_allowed(policy, model)
-    entry = entry or Entry("")
+        raise _not_allowed(policy, asked, model)
+    return model, entry or Entry("")
+
+
+def resolve(policy: Policy, asked: str, site: Site) -> Target:
+    """The target for one model or alias. Raises Refusal, see `plan`."""
+    model, entry = choose(policy, asked)
     provider = _provider(policy, entry, site)
-    budgets = [Budget("total", policy.max_tokens)] if policy.max_tokens else []
+    total = policy.total_tokens
+    budgets = [Budget("total", total)] if total else []
     if entry.max_tokens:
         budgets.append(Budget(entry.budget_name, entry.max_tokens))
+    outputs = [n for n in (policy.max_output_tokens, entry.max_output_tokens) if n]
     return Target(
         model=model,
         provider=provider,
@@ -117,6 +129,7 @@ def resolve(policy: Policy, model: str, site: Site) -> Target:
         prompts=entry.prompts + policy.prompts,
         rules=policy.rules + entry.rules,
         budgets=tuple(budgets),
+        max_output=min(outputs, default=0),
     )
 
 
@@ -152,20 +165,22 @@ def _provider(policy: Policy, entry: Entry, site: Site) -> Provider:
     )
 
 
-def _not_allowed(policy: Policy, model: str) -> Refusal:
+def _not_allowed(policy: Policy, asked: str, model: str) -> Refusal:
     allowed = [e.models.describe() for e in policy.entries]
     if policy.base_key_env or policy.default_provider:
         allowed.append(policy.models.describe())
+    what = repr(asked) if asked == model else f"{asked!r} (an alias of {model!r})"
     return Refusal(
         "model_not_allowed",
-        f"model {model!r} is not allowed for this token; allowed: {', '.join(allowed)}",
+        f"model {what} is not allowed for this token; allowed: {', '.join(allowed)}",
         param="model",
     )
 
 
 def allowed_models(policy: Policy, site: Site) -> list[tuple[str, str]]:
-    """The models this policy allows as far as they have names: (model, provider name), in order."""
-    names: dict[str, None] = {}
+    """The models this policy allows as far as they have names, aliases first: (model, provider
+    name), in order."""
+    names: dict[str, None] = dict.fromkeys(policy.model_aliases)
     for models in (*(e.models for e in policy.entries), policy.models):
         for name in (models.exact, *models.names):
             if name and not name.endswith("*"):

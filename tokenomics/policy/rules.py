@@ -15,7 +15,8 @@ SCOPES = ("input", "output", "both")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a policy. `pattern` is set for `regex` and `keyword`, `kinds` for `pii`."""
+    """One rule of a policy. `pattern` is set for `regex` and `keyword`, `kinds` for `pii`,
+    `threshold` for `jailbreak`."""
 
     name: str
     type: str
@@ -24,6 +25,7 @@ class Rule:
     pattern: Pattern | None = None
     kinds: tuple[str, ...] = ()
     replacement: str = MASK
+    threshold: float = 1.0
 
     def covers(self, direction: str) -> bool:
         """Whether the rule looks at `direction`: "input" or "output"."""
