@@ -21,7 +21,8 @@ from typing import Any
 import trio
 
 from tokenomics import strictjson
-from tokenomics.dialects.openai import ENDPOINTS, Endpoint
+from tokenomics.dialects.ask import Endpoint
+from tokenomics.dialects.endpoints import ENDPOINTS
 from tokenomics.dialects.sse import event
 from tokenomics.net.connection import Reply, Request
 from tokenomics.net.wire import WireError

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenomics.dialects.openai import Usage
+from tokenomics.dialects.ask import Usage
 from tokenomics.policy.rules import Finding
 from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339_micros
@@ -19,6 +19,7 @@ class Outcome:
     id: str
     path: str
     started: float
+    shape: str = "openai"  # of its errors
     hash: str = ""
     model: str = ""  # asked for
     stream: bool = False

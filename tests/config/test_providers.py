@@ -79,7 +79,7 @@ def test_an_empty_row_changes_nothing() -> None:
     ids=["by default", "by its path", "not by another path", "echo speaks all"],
 )
 def test_the_chat_path_tells_the_dialect(row: dict[str, Any], speaks: bool) -> None:
-    assert build_providers({"p": row})["p"].speaks_openai is speaks
+    assert build_providers({"p": row})["p"].speaks("openai") is speaks
 
 
 @pytest.mark.parametrize(

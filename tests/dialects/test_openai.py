@@ -10,17 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenomics.dialects.openai import (
-    ENDPOINTS,
-    MAX_TEXTS,
-    Ask,
-    error_body,
-    estimate,
-    model_list,
-    model_object,
-    read,
-    rewrite,
-)
+from tokenomics.dialects.ask import Ask, estimate
+from tokenomics.dialects.endpoints import ENDPOINTS, read
+from tokenomics.dialects.openai import error_body, model_list, model_object
+from tokenomics.dialects.rewrite import rewrite
+from tokenomics.dialects.texts import MAX_TEXTS
 from tokenomics.errors import Refusal
 
 CHAT, COMPLETIONS, EMBEDDINGS = (
@@ -53,7 +47,7 @@ def rewritten(ask: Ask, masked: list[str] | None = None, **changed: Any) -> Any:
     values: dict[str, Any] = {"model": ask.model, "prompts": [], "cap": None, "bounded": False}
     values |= {"cap_key": "max_tokens", **changed}
     texts = [text.value for text in ask.texts] if masked is None else masked
-    body = rewrite(ask, masked=texts, **values)
+    body, _ = rewrite(ask, masked=texts, **values)
     return json.loads(body)
 
 
@@ -343,7 +337,7 @@ def unchanged(ask: Ask, *, bounded: bool, cap: int | None = None) -> bool:
     """Whether a provider gets the client's own bytes."""
     masked = [text.value for text in ask.texts]
     keys = {"cap": cap, "bounded": bounded, "cap_key": "max_tokens"}
-    return rewrite(ask, model="m", masked=masked, prompts=[], **keys) is ask.raw  # type: ignore[arg-type]  # a dict of mixed values
+    return rewrite(ask, model="m", masked=masked, prompts=[], **keys)[0] is ask.raw  # type: ignore[arg-type]  # a dict of mixed values
 
 
 @pytest.mark.parametrize("bounded", [False, True], ids=["free", "bounded"])

@@ -61,7 +61,8 @@ async def test_there_is_no_ca_without_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("POST", "/v1/audio/speech", 403, "endpoint_not_allowed"),
+        ("POST", "/v1/files", 403, "endpoint_not_allowed"),
+        ("POST", "/v1/messages/batches", 403, None),
         ("GET", "/v1/files", 403, "endpoint_not_allowed"),
         ("POST", "/v1/chat/completions/../files", 403, "endpoint_not_allowed"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),

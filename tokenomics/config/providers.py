@@ -44,10 +44,11 @@ class Provider:
     proxy: str = field(default="", repr=False)  # a password may be in it
     insecure: bool = False
 
-    @property
-    def speaks_openai(self) -> bool:
-        """Whether OpenAI's dialect can be sent as it is."""
-        return self.upstream_url == ECHO_URL or self.chat_path.endswith("/chat/completions")
+    def speaks(self, dialect: str) -> bool:
+        """Whether "openai" or "anthropic" can be sent as it is; "" can to everyone."""
+        if self.upstream_url == ECHO_URL or not dialect:
+            return True
+        return dialect == ("anthropic" if self.chat_path.endswith("/messages") else "openai")
 
 
 _FIELDS = tuple(f.name for f in fields(Provider) if f.name != "name")

@@ -1,41 +1,63 @@
-"""Answers in OpenAI's dialect, whole and streamed: usage, texts, and whether they are whole."""
+"""Whole answers of every dialect: usage, texts, and whether they are whole."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeGuard
 
 from tokenomics import strictjson
-from tokenomics.dialects.openai import Usage
-from tokenomics.dialects.sse import Cutter, event, events
+from tokenomics.dialects.ask import Usage
+from tokenomics.dialects.texts import Text, Words, replaced, walk
 
 _USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _NEAR = 256  # bytes at either end of a body within which its brace is looked for first
-# Text that was generated, as it stands in a delta. Only its length is used, for a stream that ends
-# before its usage comes.
-_DELTA = re.compile(
-    rb'"(?:content|reasoning_content|reasoning|refusal|arguments|text)"\s*:\s*'
-    rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
+# Text that was generated, as it stands in an answer or a delta. Only its length is used, for an
+# answer that ends before its usage comes.
+GENERATED = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|refusal|arguments|text|thinking|partial_json|delta)"'
+    rb'\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
 )
-_DONE = re.compile(rb"(?m)^data: ?\[DONE\]")  # at a line's start: text may speak of it
-_ERROR = re.compile(rb'(?m)^data: ?\{\s*"error"\s*:(?!\s*null)|^event: ?error')
 _decoder = json.JSONDecoder()
-SAMPLE_BYTES = 4096  # of a stream, by which the frame around its texts is known
 MAX_TOKENS = 10**9  # a count beyond this is no count
+# Anthropic counts apart what it read from its cache and wrote there:
+# https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching#tracking-cache-performance
+_CACHED = ("cache_creation_input_tokens", "cache_read_input_tokens")
+# Strings of an answer that are no text: what links, names and times things.
+_SKIP = frozenset(
+    "id object type role model status finish_reason stop_reason native_finish_reason url image_url"
+    " call_id item_id tool_use_id tool_call_id response_id previous_response_id file_id"
+    " container_id system_fingerprint service_tier provider media_type format".split()
+)
+WORDS = Words(frozenset(), _SKIP, keys=False, free=frozenset({"input"}))
+# Top-level keys that repeat the request or count; `instructions` are put right apart.
+_NO_TEXT = frozenset("usage tools tool_choice metadata instructions x_groq timings".split())
 
 
 def read_usage(value: Any) -> Usage | None:
     """The usage of a `usage` object; None if it has none that can be trusted."""
     if not isinstance(value, dict):
         return None
-    input_, output = value.get("prompt_tokens", 0), value.get("completion_tokens", 0)
-    for count in (input_, output):
-        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_TOKENS:
-            return None
-    if "prompt_tokens" not in value and "completion_tokens" not in value:
+    old = "prompt_tokens" in value or "completion_tokens" in value
+    names = ("prompt_tokens", "completion_tokens") if old else ("input_tokens", "output_tokens")
+    if names[0] not in value and names[1] not in value:
+        return _read_total(value)
+    counts = [value.get(name, 0) for name in names]
+    cached = [] if old else [count for name in _CACHED if (count := value.get(name)) is not None]
+    if not all(_is_count(count) for count in (*counts, *cached)):
         return None
-    return Usage(input_, output)
+    return Usage(counts[0] + sum(cached), counts[1])
+
+
+def _read_total(value: Mapping[str, Any]) -> Usage | None:
+    """Rerank's: one count, of what was read."""
+    total = value.get("total_tokens") if set(value) == {"total_tokens"} else None
+    return Usage(total, 0) if _is_count(total) else None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
 
 
 def usage_of(body: bytes) -> Usage | None:
@@ -59,22 +81,35 @@ def _usage_at(body: bytes, start: int) -> Usage | None:
 
 
 def text_of(body: bytes) -> str:
-    """The text of a whole chat or completion answer, for memory."""
+    """What the assistant says in a whole answer, for memory."""
     try:
         document = strictjson.loads(body)
     except strictjson.BadJSON:
         return ""
-    return "".join(_texts(document, "message"))
+    if not isinstance(document, dict):
+        return ""
+    if isinstance(document.get("output"), list):  # a response
+        return "".join(_block_texts(item.get("content")) for item in _objects(document["output"]))
+    if isinstance(document.get("content"), list):  # a message
+        return _block_texts(document["content"])
+    return "".join(choice_texts(document, "message"))
 
 
-def _texts(document: Any, part: str) -> list[str]:
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _block_texts(blocks: Any) -> str:
+    texts = [block.get("text") for block in _objects(blocks)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def choice_texts(document: Any, part: str) -> list[str]:
     """The texts of the first choice: `part` is "message" or "delta"."""
     choices = document.get("choices") if isinstance(document, dict) else None
-    if not isinstance(choices, list):
-        return []
     out = []
-    for choice in choices:
-        if isinstance(choice, dict) and choice.get("index", 0) == 0:
+    for choice in _objects(choices):
+        if choice.get("index", 0) == 0:
             inner = choice.get(part)
             text = inner.get("content") if isinstance(inner, dict) else choice.get("text")
             out += [text] if isinstance(text, str) else []
@@ -83,126 +118,48 @@ def _texts(document: Any, part: str) -> list[str]:
 
 def generated_in(body: bytes) -> int:
     """Output tokens of all choices and tool calls in an answer or a part of one, estimated."""
-    return -(-sum(len(text) for text in _DELTA.findall(body)) // 3)
+    return -(-sum(len(text) for text in GENERATED.findall(body)) // 3)
 
 
 def looks_whole(body: bytes) -> bool:
-    """Whether a 200 body is a JSON object: what every endpoint of this dialect answers with."""
+    """Whether a 200 body is a JSON object: what most endpoints answer with."""
     start = body[:_NEAR].lstrip() or body.lstrip()
     end = body[-_NEAR:].rstrip() or body.rstrip()
     return start[:1] == b"{" and end[-1:] == b"}"
 
 
-class StreamReader:
-    """Follows a stream: what goes on to the client, the usage, and how it ended.
-
-    `collect` keeps the text (for memory). The chunk that carries only usage is taken out unless the
-    client asked for it.
-    """
-
-    def __init__(self, *, usage_asked: bool, collect: bool) -> None:
-        self._cutter = Cutter()
-        self._usage_asked = usage_asked
-        self._collect = collect
-        self._generated = 0  # bytes of generated text, as far as it was counted
-        self._sample: list[bytes] = []
-        self._sample_bytes = 0
-        self._frame: int | None = None  # bytes of an event that are no text
-        self.usage: Usage | None = None
-        self.done = False
-        self.failed = False  # the upstream said so itself
-        self.texts: list[str] = []
-
-    def clear(self, block: bytes) -> int:
-        """How many bytes at the beginning of `block`, which begins with an event, hold nothing that
-        `feed` would have to look at. There may be chunk framing between events."""
-        if self._collect or self._cutter.waiting:
-            return 0
-        stop = len(block)
-        for mark in (b"[DONE]", b"error"):
-            found = block.find(mark, 0, stop)
-            stop = found if found >= 0 else stop
-        if b'"usage"' in block:  # mostly there as null
-            match = _USAGE.search(block, 0, stop)
-            stop = match.start() if match else stop
-        return stop
-
-    def passed(self, block: bytes) -> None:
-        """Events that were `clear` went on as they came; they count as generated."""
-        self._count(block)
-
-    def feed(self, data: bytes) -> bytes:
-        """What may go on to the client. Raises sse.EventTooLong."""
-        block = self._cutter.feed(data)
-        if not block:
-            return b""
-        self._count(block)
-        # A search for plain bytes before each pattern: 20 times cheaper, and it rarely finds any.
-        if b"[DONE]" in block and _DONE.search(block):
-            self.done = True
-        if b"error" in block and _ERROR.search(block):
-            self.failed = True
-        if self._collect:
-            self._keep_texts(block)
-        return self._take_usage(block) if b'"usage"' in block and _USAGE.search(block) else block
-
-    def end(self) -> bytes:
-        """The upstream has ended: what came without a final blank line."""
-        rest = self._cutter.rest()
-        if _DONE.fullmatch(rest.strip()):
-            self.done = True
-            return rest + b"\n\n"
-        return rest[: len(rest) - len(rest.lstrip(b"\r\n"))]  # blank lines more than one
-
-    def generated(self) -> int:
-        """Output tokens so far, estimated."""
-        self._count_sample()
-        return -(-self._generated // 3)
-
-    def _count(self, block: bytes) -> None:
-        """Count what whole events generated. Most streams end with their usage and nobody asks, so
-        only a sample is looked at, later; its frame around each text is taken off the rest."""
-        if self._frame is None:
-            self._sample.append(block)
-            self._sample_bytes += len(block)
-            if self._sample_bytes > SAMPLE_BYTES:
-                self._frame = self._count_sample()
-        else:
-            self._generated += max(len(block) - block.count(b"\n\n") * self._frame, 0)
-
-    def _count_sample(self) -> int:
-        """Count the sample, once; the bytes of an event that are no text."""
-        block = b"".join(self._sample)
-        self._sample.clear()
-        text = sum([len(text) for text in _DELTA.findall(block)])
-        self._generated += text
-        return (len(block) - text) // max(block.count(b"\n\n"), 1)
-
-    def _take_usage(self, block: bytes) -> bytes:
-        kept = []
-        for raw, data in events(block):
-            document = _loads(data) if b'"usage"' in data and _USAGE.search(data) else None
-            usage = read_usage(document.get("usage")) if isinstance(document, dict) else None
-            if usage is not None and isinstance(document, dict):
-                self.usage = usage
-                if not self._usage_asked and not document.get("choices"):
-                    raw = raw[: len(raw) - len(raw.lstrip(b"\r\n"))]  # blank lines are not its own
-            kept.append(raw)
-        return b"".join(kept)
-
-    def _keep_texts(self, block: bytes) -> None:
-        for _, data in events(block):
-            if data.startswith(b"{"):
-                self.texts += _texts(_loads(data), "delta")
+def answer_texts(document: Any) -> list[Text]:
+    """Every text of an answer, or of a stream's event, that goes to the client."""
+    if not isinstance(document, dict):
+        return walk(document, (), WORDS)
+    out: list[Text] = []
+    for key, value in document.items():
+        if key == "response" and isinstance(value, dict):  # a stream's event around the whole
+            out += [Text((key, *text.path), text.value) for text in answer_texts(value)]
+        elif key not in _NO_TEXT and not (isinstance(value, str) and key in _SKIP):
+            out += walk(value, (key,), WORDS)
+    return out
 
 
-def _loads(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
+def without_logprobs(document: Any) -> Any:
+    """A document without the tokens beside its texts: they would show what was masked."""
+    if isinstance(document, list):
+        return [without_logprobs(item) for item in document]
+    if not isinstance(document, dict):
+        return document
+    kept = {key: without_logprobs(value) for key, value in document.items() if key != "logprobs"}
+    if "logprobs" in document:
+        kept["logprobs"] = [] if isinstance(document["logprobs"], list) else None
+    return kept
 
 
-def error_event(body: bytes) -> bytes:
-    """How a stream says that it failed: the error object as an event, and no [DONE] after it."""
-    return event(body)
+def with_instructions(document: Any, own: str | None) -> Any:
+    """A response, or an event around one, with the client's own instructions instead of those that
+    its policy put there: Responses shows them back."""
+    if not isinstance(document, dict):
+        return document
+    if isinstance(document.get("response"), dict):
+        return {**document, "response": with_instructions(document["response"], own)}
+    if "instructions" in document:
+        return replaced(document, {("instructions",): own})
+    return document

@@ -71,3 +71,8 @@ def events(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 def event(data: bytes) -> bytes:
     """One event with one line of data."""
     return b"data: " + data + b"\n\n"
+
+
+def named_event(name: str, data: bytes) -> bytes:
+    """The same with a name."""
+    return b"event: %b\n%b" % (name.encode(), event(data))

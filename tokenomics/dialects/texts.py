@@ -7,7 +7,7 @@ valid JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -48,14 +48,32 @@ class Text(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Words:
     """A dialect's own keys: `known` ones say nothing themselves, the strings below `skip` ones are
-    read by no model (ids, types, URLs). With `numbers`, numbers are texts too."""
+    read by no model (ids, types, URLs). With `numbers`, numbers are texts too; without `keys`, no
+    key is; objects below a `free` key are somebody's own JSON, in which nothing is skipped."""
 
     known: frozenset[str]
     skip: frozenset[str]
     numbers: bool = False
+    keys: bool = True
+    free: frozenset[str] = frozenset()
 
 
-_NO_WORDS = Words(frozenset(), frozenset(), numbers=True)
+OWN_JSON = Words(frozenset(), frozenset(), numbers=True)
+# Encoded bytes: pictures, sound, vectors, what a provider has sealed for itself.
+_ALWAYS_BINARY = frozenset(
+    "file_data b64_json partial_image_b64 embedding encrypted_content encrypted_index"
+    " signature obfuscation".split()
+)
+
+
+def _is_binary(node: Mapping[str, Any], key: str) -> bool:
+    """Whether the string at `key` is encoded bytes and no text, by what stands beside it."""
+    if key == "data":
+        kind = node.get("type")
+        return kind in ("base64", "redacted_thinking") or "format" in node or "expires_at" in node
+    if key == "result":
+        return node.get("type") == "image_generation_call"
+    return key in _ALWAYS_BINARY
 
 
 def walk(node: Any, path: Path, words: Words) -> list[Text]:
@@ -76,16 +94,24 @@ def _collect(node: Any, path: Path, words: Words, out: list[Text]) -> None:
     elif words.numbers and isinstance(node, int | float) and not isinstance(node, bool):
         out.append(Text(path, str(node)))
     elif isinstance(node, dict):
-        for key, value in node.items():
-            if key not in words.known:
-                out.append(Text((*path, Key(key)), key))
-            if key == "arguments" and isinstance(value, str):
-                _arguments(value, (*path, key), out)
-            elif key not in words.skip or not isinstance(value, str):
-                _collect(value, (*path, key), words, out)
+        _collect_object(node, path, words, out)
     elif isinstance(node, list):
         for i, value in enumerate(node):
             _collect(value, (*path, i), words, out)
+
+
+def _collect_object(node: dict[str, Any], path: Path, words: Words, out: list[Text]) -> None:
+    own = words is OWN_JSON
+    for key, value in node.items():
+        if words.keys and key not in words.known:
+            out.append(Text((*path, Key(key)), key))
+        if isinstance(value, str):
+            if key == "arguments":
+                _arguments(value, (*path, key), out)
+            elif own or not (key in words.skip or _is_binary(node, key)):
+                out.append(Text((*path, key), value))
+        else:
+            _collect(value, (*path, key), OWN_JSON if key in words.free else words, out)
 
 
 def _arguments(value: str, path: Path, out: list[Text]) -> None:
@@ -96,7 +122,23 @@ def _arguments(value: str, path: Path, out: list[Text]) -> None:
     if inner is None or INSIDE in path:  # one level: each may nest as deep as a whole document
         out.append(Text(path, value))
     else:
-        _collect(inner, (*path, INSIDE), _NO_WORDS, out)
+        _collect(inner, (*path, INSIDE), OWN_JSON, out)
+
+
+def joins(texts: Sequence[Text]) -> list[tuple[int, int]]:
+    """Ranges [first, last) of texts that a model reads as one: the text parts of one list."""
+    out: list[tuple[int, int]] = []
+    first, before = 0, None
+    for i, text in enumerate(texts):
+        path = text.path
+        part = path[:-2] if len(path) > 2 and path[-1] == "text" else None
+        if part is None or part != before:
+            if i - first > 1 and before is not None:
+                out.append((first, i))
+            first, before = i, part
+    if len(texts) - first > 1 and before is not None:
+        out.append((first, len(texts)))
+    return out
 
 
 def replaced(document: Any, changes: Mapping[Path, Any]) -> Any:
@@ -118,6 +160,15 @@ def replaced(document: Any, changes: Mapping[Path, Any]) -> Any:
         else:
             copy[step] = replaced(document[step], inside)
     return _renamed(copy, names) if names else copy
+
+
+def masked(document: Any, texts: Sequence[Text], shown: Sequence[str] | None) -> Any:
+    """`document` with each of its texts as it is shown; itself, if none differs."""
+    if shown is None:
+        return document
+    pairs = zip(texts, shown, strict=True)
+    changes = {text.path: new for text, new in pairs if new is not text.value}
+    return replaced(document, changes) if changes else document
 
 
 def _renamed(node: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

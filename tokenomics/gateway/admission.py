@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from types import TracebackType
 
-from tokenomics.dialects.openai import Ask
+from tokenomics.dialects.ask import Ask
 from tokenomics.errors import Headers, Refusal
 from tokenomics.policy.limits import MAX_RETRY_AFTER, Denied, Lease, Want
 from tokenomics.policy.model import Policy

@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenomics import strictjson
 from tokenomics.config.settings import Receiver
 from tokenomics.dialects import openai
-from tokenomics.dialects.openai import ENDPOINTS
+from tokenomics.dialects.endpoints import ENDPOINTS
 from tokenomics.errors import Refusal
 from tokenomics.events import secret_holds, signature_holds
 from tokenomics.gateway.identity import Grant
@@ -52,7 +52,7 @@ class ProxyApp:
             else:
                 await self._other(request, reply)
         except Refusal as refusal:
-            await refuse(reply, refusal, new_id())
+            await refuse(reply, refusal, new_id(), _shape(request))
 
     async def _other(self, request: Request, reply: Reply) -> None:
         """What has no endpoint: the model list, or a refusal that says why."""
@@ -158,6 +158,12 @@ _SERVICES = {
     "/ping": ProxyApp._ping,
     "/ca.crt": ProxyApp._ca,
 }
+
+
+def _shape(request: Request) -> str:
+    """Whose errors a client expects at a path that no endpoint has."""
+    claude = b"anthropic-version" in request.head.fields
+    return "anthropic" if claude or _bare(request.head.path).startswith("/messages") else "openai"
 
 
 @lru_cache(maxsize=256)

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import trio
 
-from tokenomics.dialects import openai
-from tokenomics.dialects.openai import Ask, Endpoint
+from tokenomics.dialects import endpoints
+from tokenomics.dialects.ask import Ask, Endpoint
+from tokenomics.dialects.rewrite import rewrite
+from tokenomics.dialects.texts import joins
 from tokenomics.errors import Refusal
 from tokenomics.policy.limits import Lease
 from tokenomics.policy.route import Target
@@ -21,23 +23,27 @@ INSPECT_THREAD_BYTES = 128 << 10
 # Making a million small values holds up everybody for seconds, thread or no thread. The longest
 # prose that a body can hold has about as many commas as this.
 MAX_COMMAS = 250_000
+JSON_TYPE = "application/json"
 
 Tell = Callable[[list[Finding]], None]
 
 
 class Draft(NamedTuple):
     """A request as a target's rules let it pass: `masked` has one text per text of the Ask, and is
-    None where no rule looked; `blocked` is set if it may not pass at all."""
+    None where no rule looked; `blocked` is set if it may not pass at all. `type` is the content
+    type of the client's own bytes."""
 
     ask: Ask
     target: Target
+    type: str
     masked: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
     blocked: Refusal | None = None
 
-    def body(self, lease: Lease) -> bytes:
-        """The bytes for the provider, with what the lease allows. Raises Refusal."""
-        return openai.rewrite(
+    def body(self, lease: Lease) -> tuple[bytes, str]:
+        """The bytes for the provider, with what the lease allows, and their type. Raises
+        Refusal."""
+        body, type_ = rewrite(
             self.ask,
             model=self.target.model,
             masked=self.masked,
@@ -46,6 +52,7 @@ class Draft(NamedTuple):
             bounded=lease.bounded,
             cap_key=self.target.provider.output_cap,
         )
+        return body, type_ or self.type
 
     def under(self, target: Target) -> Draft | None:
         """The same draft for another target, if the same rules hold for it."""
@@ -54,34 +61,29 @@ class Draft(NamedTuple):
         return self._replace(target=target) if target.rules == self.target.rules else None
 
 
-async def read(endpoint: Endpoint, body: bytes) -> Ask:
-    """Read a request body. Raises Refusal, see `openai.read`."""
+async def read(endpoint: Endpoint, body: bytes, content_type: str) -> Ask:
+    """Read a request body. Raises Refusal, see `endpoints.read`."""
     if len(body) <= PARSE_THREAD_BYTES:
-        return openai.read(endpoint, body)
-    if body.count(b",") > MAX_COMMAS:
+        return endpoints.read(endpoint, body, content_type)
+    if not endpoint.form and body.count(b",") > MAX_COMMAS:
         raise Refusal("invalid_request", f"the request body has more than {MAX_COMMAS} values")
-    return await trio.to_thread.run_sync(_read_all, endpoint, body)
+    return await trio.to_thread.run_sync(_read_all, endpoint, body, content_type)
 
 
-def _read_all(endpoint: Endpoint, body: bytes) -> Ask:
+def _read_all(endpoint: Endpoint, body: bytes, content_type: str) -> Ask:
     """All that the road asks of a body, so that nothing of it is left for the loop."""
-    ask = openai.read(endpoint, body)
+    ask = endpoints.read(endpoint, body, content_type)
     ask.estimate_input()
     return ask
 
 
-async def draft(ask: Ask, target: Target, tell: Tell) -> Draft:
+async def draft(ask: Ask, target: Target, content_type: str, tell: Tell) -> Draft:
     """Inspect a request under a target's rules; `tell` gets what matched.
 
     Raises Refusal `content_blocked` if a failing rule matched, or if rules apply and part of the
     input cannot be read.
     """
-    if not target.rules:
-        return Draft(ask, target)
-    if len(ask.raw) <= INSPECT_THREAD_BYTES:
-        made = _inspected(ask, target)
-    else:
-        made = await trio.to_thread.run_sync(_inspected, ask, target)
+    made = await inspected(ask, target, content_type)
     if made.findings:
         tell(list(made.findings))
     if made.blocked is not None:
@@ -89,18 +91,32 @@ async def draft(ask: Ask, target: Target, tell: Tell) -> Draft:
     return made
 
 
-def _inspected(ask: Ask, target: Target) -> Draft:
+async def inspected(ask: Ask, target: Target, content_type: str) -> Draft:
+    """The same without telling and refusing."""
+    # What the client says its JSON is, it is read as UTF-8 and goes on as that.
+    own = content_type if ask.endpoint.name == "open" or ask.form is not None else JSON_TYPE
+    untouched = Draft(ask, target, own)
+    if not any(rule.covers("input") for rule in target.rules):
+        return untouched
+    if len(ask.raw) <= INSPECT_THREAD_BYTES:
+        return _inspected(untouched)
+    return await trio.to_thread.run_sync(_inspected, untouched)
+
+
+def _inspected(untouched: Draft) -> Draft:
+    ask, rules = untouched.ask, untouched.target.rules
     if ask.blind:
         blind = Refusal(
             "content_blocked",
-            "this token's rules inspect text, and token arrays cannot be inspected: send text",
-            param=ask.endpoint.required,
+            "this token's rules inspect text, and what was sent cannot be read as text (token"
+            " arrays, bytes): send text",
+            param=ask.endpoint.required or None,
         )
-        return Draft(ask, target, blocked=blind)
-    result = inspect([text.value for text in ask.texts], target.rules, "input")
+        return untouched._replace(blocked=blind)
+    result = inspect([text.value for text in ask.texts], rules, "input", joins(ask.texts))
     blocked = None
     if result.blocked is not None:
-        index = target.rules.index(result.blocked.rule)
+        index = rules.index(result.blocked.rule)
         message = f"request blocked by rule {index}: {result.blocked.message()}"
         blocked = Refusal("content_blocked", message)
-    return Draft(ask, target, result.masked, result.findings, blocked)
+    return untouched._replace(masked=result.masked, findings=result.findings, blocked=blocked)

@@ -8,12 +8,15 @@ gets an error event and no clean end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tokenomics.dialects import answers
-from tokenomics.dialects.openai import Ask, Usage, error_body
+from tokenomics.dialects.ask import Ask, Usage
+from tokenomics.dialects.screened import ScreenedStream
 from tokenomics.dialects.sse import EventTooLong
+from tokenomics.dialects.streams import FORMS, StreamReader
 from tokenomics.errors import Refusal
+from tokenomics.gateway.output import Output
 from tokenomics.net.client import Broken, Call, TimedOut
 from tokenomics.net.coding import BadCoding, Inflate, decode
 from tokenomics.net.connection import Reply
@@ -39,14 +42,60 @@ class Receipt:
 
 
 @dataclass(slots=True)
+class _Passage:
+    """From a provider's bytes to a client's: decoded, followed, screened."""
+
+    reply: Reply
+    reader: StreamReader
+    inflate: Inflate | None
+    screens: ScreenedStream | None
+    collect: bool
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def plain(self) -> bool:
+        """Whether bytes go on as they come, and nobody wants to know what they say."""
+        return self.inflate is None and self.screens is None and not self.collect
+
+    async def feed(self, data: bytes) -> None:
+        """Pass on what comes. Raises Refusal, BadCoding, EventTooLong."""
+        if self.inflate is None:
+            await self._write(self.reader.feed(data))
+            return
+        for start in range(0, len(data), INFLATE_BYTES):
+            plain = self.inflate.feed(data[start : start + INFLATE_BYTES])
+            await self._write(self.reader.feed(plain))
+
+    async def end(self) -> None:
+        """The provider has ended: what is left, unless it broke off, when held text is not let go.
+        Raises Refusal, BadCoding."""
+        if self.inflate and self.reader.form.open_ended:
+            self.inflate.end()
+        await self._write(self.reader.end())
+        if self.screens is not None and self.reader.done:
+            await self.reply.write(self.screens.end())
+        if self.inflate and not self.reader.done:
+            self.inflate.end()
+
+    async def _write(self, events: bytes) -> None:
+        if not events:
+            return
+        shown = self.screens.feed(events) if self.screens else events
+        if self.collect:
+            self.texts += self.reader.form.texts_in(shown)
+        await self.reply.write(shown)
+
+
+@dataclass(slots=True)
 class Relay:
-    """One answer on its way. `lines` are its header lines; `timeout` bounds each
-    silence, in seconds; `keep_text` is for memory; `input_estimate` gives what is charged for input
-    where the provider does not say. Nothing in it changes."""
+    """One answer on its way. `lines` are its header lines; `output` the rules it goes under;
+    `timeout` bounds each silence, in seconds; `keep_text` is for memory; `input_estimate` gives
+    what is charged for input where the provider does not say. Nothing in it changes."""
 
     ask: Ask
     reply: Reply
     lines: bytes
+    output: Output
     outcome: Outcome
     timeout: float
     keep_text: bool
@@ -80,8 +129,13 @@ class Relay:
             body = self._decoded(body, head.fields[b"content-encoding"], receipt)
         if head.status < 300:
             self._settle_whole(body, receipt)
-            if not answers.looks_whole(body):
+            if not self.ask.endpoint.any_answer and not answers.looks_whole(body):
                 raise Refusal("upstream_invalid", "the provider's answer is not JSON")
+        if self.output:
+            kind = head.fields.get(b"content-type", b"").decode("latin-1")
+            body = await self.output.whole(body, kind)
+        if self.keep_text and head.status < 300:
+            receipt.text = answers.text_of(body)
         await self.reply.send(head.status, (), body, lines=self.lines)
         receipt.complete = True
 
@@ -112,27 +166,33 @@ class Relay:
         receipt.estimated = True
 
     def _settle_whole(self, body: bytes, receipt: Receipt) -> None:
+        if self.ask.endpoint.free:
+            receipt.usage = Usage(0, 0)
+            return
         receipt.usage = answers.usage_of(body)
         if receipt.usage is None:
             self._estimate(body, receipt)
-        if self.keep_text:
-            receipt.text = answers.text_of(body)
 
     async def _stream(self, call: Call, receipt: Receipt) -> None:
-        reader = answers.StreamReader(usage_asked=self.ask.usage_asked, collect=self.keep_text)
+        name = self.ask.endpoint.dialect.name
+        screens = self._screens(name)
+        # What only the proxy asked for is taken out, what a provider sends unasked is not.
+        usage_asked = self.ask.usage_asked or name != "openai"
+        reader = StreamReader(FORMS[name], usage_asked=usage_asked)
         coding = call.answer.fields.get(b"content-encoding", b"").decode("latin-1").lower()
         try:
             inflate = Inflate(coding, MAX_INFLATED) if coding not in ("", "identity") else None
         except BadCoding as e:
             raise Refusal("upstream_invalid", f"the provider's stream: {e}") from None
+        passage = _Passage(self.reply, reader, inflate, screens, self.keep_text)
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
         problem: Refusal | None = None
         try:
-            problem = await self._pump(call, reader, inflate)
+            problem = await self._pump(call, passage)
         finally:
             receipt.usage = reader.usage or Usage(self.input_estimate(), reader.generated())
             receipt.estimated = reader.usage is None
-            receipt.text = "".join(reader.texts)
+            receipt.text = "".join(passage.texts)
             receipt.complete = reader.done
         if problem is None and reader.done:
             await self.reply.end()
@@ -142,14 +202,28 @@ class Relay:
             "upstream_invalid", "the provider's stream ended without its end; it is not whole"
         )
         self.outcome.code = problem.code
-        if not reader.failed:  # else the provider's own error event has gone out
-            await self.reply.write(answers.error_event(error_body(problem)))
+        # A provider's own error event has gone out, unless a rule held it back.
+        if problem.code == "content_blocked" or not reader.failed:
+            error = FORMS[name].error(problem, self.outcome.id)
+            await self.reply.write(error)
 
-    async def _pump(
-        self, call: Call, reader: answers.StreamReader, inflate: Inflate | None
-    ) -> Refusal | None:
+    def _screens(self, name: str) -> ScreenedStream | None:
+        """The screens that a stream goes through. Raises Refusal if nobody knows how."""
+        if not self.output:
+            return None
+        if self.ask.endpoint.name == "open" and self.output.covering:
+            raise Refusal(
+                "content_blocked",
+                "this token's rules inspect answers, and streams of this path are not known here:"
+                " ask without stream",
+                param="stream",
+            )
+        return self.output.stream(name)
+
+    async def _pump(self, call: Call, passage: _Passage) -> Refusal | None:
         """Pass events on until the stream ends; what went wrong is returned."""
-        as_it_came = self.reply.chunked and inflate is None
+        as_it_came = self.reply.chunked and passage.plain
+        reader = passage.reader
         try:
             while not reader.done:
                 if as_it_came:
@@ -163,15 +237,10 @@ class Relay:
                 data = await call.receive()
                 if not data:
                     break
-                if inflate is None:
-                    await self.reply.write(reader.feed(data))
-                    continue
-                for start in range(0, len(data), INFLATE_BYTES):
-                    plain = inflate.feed(data[start : start + INFLATE_BYTES])
-                    await self.reply.write(reader.feed(plain))
-            await self.reply.write(reader.end())
-            if inflate and not reader.done:
-                inflate.end()
+                await passage.feed(data)
+            await passage.end()
+        except Refusal as e:  # a rule's
+            return e
         except TimedOut:
             return self._silent()
         except Broken as e:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from tokenomics.config.settings import Logging
-from tokenomics.dialects.openai import Ask
+from tokenomics.dialects.ask import Ask
 from tokenomics.gateway.identity import Grant
 from tokenomics.gateway.inspection import Draft
 from tokenomics.gateway.relay import Receipt
@@ -77,13 +77,17 @@ class Reporter:
         else:
             self._events.emit("rate.exceeded", data | {"error": denied.message})
 
-    def findings(self, outcome: Outcome) -> Callable[[list[Finding]], None]:
-        """What rules matched in a request."""
+    def findings(
+        self, outcome: Outcome, direction: str = "input"
+    ) -> Callable[[list[Finding]], None]:
+        """What rules matched in a request, or in its answer ("output")."""
 
         def tell(findings: list[Finding]) -> None:
             outcome.findings += findings
             for finding in findings:
                 data = {"token_hash": outcome.short_hash, "model": outcome.model}
+                if direction != "input":
+                    data["direction"] = direction
                 if finding.rule.action == "mask":
                     self._events.emit("rule.mask", data | {"rule_name": finding.rule.name})
                     continue
@@ -112,12 +116,12 @@ def new_turns(passed: Draft) -> list[tuple[str, str]]:
     sent whole each time, and its beginning is in memory already."""
     ask: Ask = passed.ask
     masked = passed.masked if passed.masked is not None else [text.value for text in ask.texts]
-    if ask.endpoint.name != "chat":
+    turns = ask.endpoint.dialect.turns(ask.document)
+    if not turns.key:
         return [("user", text) for text in masked]
-    messages = ask.document["messages"]
-    first = max((i + 1 for i, m in enumerate(messages) if m["role"] == "assistant"), default=0)
     said: dict[int, list[str]] = {}
     for text, shown in zip(ask.texts, masked, strict=True):
-        if text.path[0] == "messages" and isinstance(text.path[1], int) and text.path[1] >= first:
-            said.setdefault(text.path[1], []).append(shown)
-    return [(messages[i]["role"], "\n".join(texts)) for i, texts in said.items()]
+        key, *rest = text.path
+        if key == turns.key and rest and isinstance(rest[0], int) and rest[0] >= turns.first:
+            said.setdefault(rest[0], []).append(shown)
+    return [(turns.roles[i], "\n".join(texts)) for i, texts in said.items()]

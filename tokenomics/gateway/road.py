@@ -14,13 +14,14 @@ from functools import lru_cache
 
 import trio
 
-from tokenomics.dialects import openai
-from tokenomics.dialects.openai import Ask, Endpoint
+from tokenomics.dialects.ask import Ask, Endpoint
+from tokenomics.dialects.endpoints import error_body
 from tokenomics.errors import Refusal
 from tokenomics.gateway import admission
 from tokenomics.gateway.admission import Admission
 from tokenomics.gateway.identity import Grant, TokenBook
 from tokenomics.gateway.inspection import Draft, draft, read
+from tokenomics.gateway.output import Output
 from tokenomics.gateway.relay import Receipt, Relay
 from tokenomics.gateway.reporting import Reporter
 from tokenomics.gateway.upstream import Answered, ErrorAnswer, Sending, Upstream
@@ -52,7 +53,7 @@ class Gateway:
 
     async def handle(self, endpoint: Endpoint, request: Request, reply: Reply) -> None:
         """Answer one request to a governed endpoint, and report how it went."""
-        outcome = Outcome(new_id(), request.head.path, time.time())
+        outcome = Outcome(new_id(), request.head.path, time.time(), endpoint.shape)
         begun = time.perf_counter()
         try:
             await self.travel(endpoint, request, reply, outcome)
@@ -73,7 +74,7 @@ class Gateway:
     async def _refuse(self, reply: Reply, refusal: Refusal, outcome: Outcome) -> None:
         outcome.status, outcome.code = refusal.status, refusal.code
         if not reply.started:  # else the connection ends unfinished, which says the same
-            await refuse(reply, refusal, outcome.id)
+            await refuse(reply, refusal, outcome.id, outcome.shape)
 
     async def travel(
         self, endpoint: Endpoint, request: Request, reply: Reply, outcome: Outcome
@@ -81,11 +82,12 @@ class Gateway:
         """The road. Raises Refusal where it ends early."""
         grant = self.book.identify(request.head, self.reporter.expired, request.peer)
         outcome.hash, outcome.metadata = grant.hash, grant.policy.metadata
-        ask = await read(endpoint, await _body(request))
+        kind = request.head.get(b"content-type") or ""
+        ask = await read(endpoint, await _body(request), kind)
         outcome.model, outcome.stream = ask.model, ask.stream
         route = grant.route(ask.model, self.site)
         outcome.skipped = route.skipped
-        passed = await draft(ask, route.targets[0], self.reporter.findings(outcome))
+        passed = await draft(ask, route.targets[0], kind, self.reporter.findings(outcome))
         async with await self._admit(grant, ask, route.targets[0], outcome) as admitted:
             sending = self._sending(request, passed, admitted, outcome)
             answer = await self._call(grant, route, sending, admitted, outcome)
@@ -104,9 +106,9 @@ class Gateway:
     ) -> Sending:
         """A fallback under the same rules takes the same draft, others are inspected anew."""
 
-        async def body_for(target: Target) -> bytes:
+        async def body_for(target: Target) -> tuple[bytes, str]:
             tell = self.reporter.findings(outcome)
-            own = passed.under(target) or await draft(passed.ask, target, tell)
+            own = passed.under(target) or await draft(passed.ask, target, passed.type, tell)
             return own.body(admitted.lease)
 
         return Sending(
@@ -143,14 +145,18 @@ class Gateway:
         outcome: Outcome,
     ) -> Receipt:
         receipt = Receipt()
+        output = self._output(ask, answer.target, outcome)
         if isinstance(answer, ErrorAnswer):
             lines = _answer_lines(answer.head, outcome)
-            await reply.send(answer.head.status, (), answer.body, lines=lines)
+            kind = answer.head.fields.get(b"content-type", b"").decode("latin-1")
+            body = await output.whole(answer.body, kind)
+            await reply.send(answer.head.status, (), body, lines=lines)
             return receipt
         relay = Relay(
             ask=ask,
             reply=reply,
             lines=_answer_lines(answer.call.answer, outcome),
+            output=output,
             outcome=outcome,
             timeout=answer.target.timeout,
             keep_text=grant.policy.memory is not None,
@@ -164,6 +170,13 @@ class Gateway:
                     admitted.cost = receipt.usage.total
                 outcome.usage, outcome.estimated = receipt.usage, receipt.estimated
         return receipt
+
+    def _output(self, ask: Ask, target: Target, outcome: Outcome) -> Output:
+        """What an answer goes through. Responses shows instructions back, the policy's too."""
+        own = ask.document.get("instructions")
+        added = bool(target.prompts) and ask.endpoint.dialect.name == "responses"
+        tell = self.reporter.findings(outcome, "output")
+        return Output(target.rules, tell, (own,) if added else None)
 
 
 def _answer_lines(head: AnswerHead, outcome: Outcome) -> bytes:
@@ -218,11 +231,11 @@ _CODING_FAULTS = {
 }
 
 
-async def refuse(reply: Reply, refusal: Refusal, request_id: str) -> None:
-    """Send a refusal in OpenAI's shape."""
+async def refuse(reply: Reply, refusal: Refusal, request_id: str, shape: str) -> None:
+    """Send a refusal in the shape of a dialect."""
     headers = [JSON, (b"x-request-id", request_id.encode())]
     headers += [encode(name, value) for name, value in refusal.headers]
-    await reply.send(refusal.status, headers, openai.error_body(refusal))
+    await reply.send(refusal.status, headers, error_body(shape, refusal, request_id))
 
 
 def _text(value: bytes) -> str:

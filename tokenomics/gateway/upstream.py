@@ -16,7 +16,7 @@ import trio
 from trio import current_time
 
 from tokenomics.config.providers import CHAT_PATH, ECHO_URL, Provider
-from tokenomics.dialects.openai import Endpoint
+from tokenomics.dialects.ask import Endpoint
 from tokenomics.errors import Refusal
 from tokenomics.net.client import Broken, Call, Client, Patience, TimedOut, Unreachable
 from tokenomics.net.coding import BadCoding, decode
@@ -53,13 +53,14 @@ class Answered(NamedTuple):
 
 
 class Sending(NamedTuple):
-    """What one request brings to every attempt. `body_for` makes the bytes for a target and may
-    refuse; `covers` says whether a fallback's budgets have room, and holds it."""
+    """What one request brings to every attempt. `body_for` makes the bytes for a target, with their
+    content type, and may refuse; `covers` says whether a fallback's budgets have room, and holds
+    it."""
 
     endpoint: Endpoint
     head: RequestHead
     request_id: str
-    body_for: Callable[[Target], Awaitable[bytes]]
+    body_for: Callable[[Target], Awaitable[tuple[bytes, str]]]
     covers: Callable[[Target], Awaitable[bool]]
 
 
@@ -152,15 +153,17 @@ class Upstream:
         if request is None:
             request = sending.head.derived[(provider, key)] = _request(provider, key, sending)
         origin, lines = request
-        body = await sending.body_for(target)
-        head = b"%bx-client-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
+        body, type_ = await sending.body_for(target)
+        head = b"%b%bx-client-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
             lines,
+            b"content-type: %b\r\n" % type_.encode("latin-1") if type_ else b"",
             sending.request_id.encode(),
             len(body),
         )
         try:
             patience = self._patience(target.timeout)
-            return await self._client.exchange(origin, "POST", head, body, patience, until)
+            method = sending.head.method
+            return await self._client.exchange(origin, method, head, body, patience, until)
         except Unreachable as e:
             raise Refusal(
                 "upstream_unreachable", f"provider {provider.name} cannot be reached: {e}"
@@ -218,14 +221,16 @@ def _late(target: Target) -> Refusal:
 _DETOUR = ("upstream_unreachable", "upstream_invalid")
 
 
-def origin_of(provider: Provider) -> Origin:
-    """Where a provider's connections go. Raises Refusal if its URL is none."""
+def origin_of(provider: Provider, speaks: str = "") -> Origin:
+    """Where a provider's connections go. Raises Refusal if its URL is none, or if it does not speak
+    a dialect."""
     if provider.upstream_url == ECHO_URL:
         return ECHO_ORIGIN
-    if not provider.speaks_openai:
+    if not provider.speaks(speaks):
+        names = {"openai": "OpenAI's dialect", "anthropic": "Anthropic's dialect"}
         raise Refusal(
             "invalid_request",
-            f"provider {provider.name} does not speak OpenAI's dialect (chat_path"
+            f"provider {provider.name} does not speak {names[speaks]} (chat_path"
             f" {provider.chat_path}), and this version does not translate",
             param="model",
         )
@@ -245,10 +250,10 @@ def origin_of(provider: Provider) -> Origin:
 def _request(provider: Provider, key: str, sending: Sending) -> tuple[Origin, bytes]:
     """Where a request goes, and its head but for the last two lines: the same for all requests with
     the same head. Raises Refusal."""
-    origin = origin_of(provider)
+    origin = origin_of(provider, sending.endpoint.speaks)
     target = origin.path + _path(provider, sending, key)
     host = (b"host", origin.authority.encode("ascii"))
-    head = request_head("POST", target, [host, *_headers(provider, key, sending)])
+    head = request_head(sending.head.method, target, [host, *_headers(provider, key, sending)])
     return origin, head[:-2]  # without the empty line
 
 
@@ -257,6 +262,8 @@ def _path(provider: Provider, sending: Sending, key: str) -> str:
     already has it."""
     if sending.endpoint.name == "chat":
         path = provider.chat_path
+    elif sending.endpoint.speaks == "anthropic" and provider.chat_path.endswith("/messages"):
+        path = provider.chat_path + sending.endpoint.path.removeprefix("/messages")
     else:
         path = CHAT_PATH.removesuffix("/chat/completions") + sending.endpoint.path
     if path.startswith("/v1/") and provider.upstream_url.rstrip("/").endswith("/v1"):
@@ -281,7 +288,6 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
         headers.append(encode("authorization", f"Bearer {key}"))
     elif key and provider.auth_scheme == "header":
         headers.append(encode(provider.auth_header.lower() or "authorization", key))
-    headers.append((b"content-type", b"application/json"))
     headers.append((b"accept-encoding", b"identity"))
     return headers
 

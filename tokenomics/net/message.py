@@ -54,6 +54,7 @@ _NOT_DOWNSTREAM = HOP_BY_HOP | {
 # A provider's own limits are of the account behind its key, which is nobody's business here.
 # Another gateway behind us says who served it, which we say ourselves.
 _OURS_OR_ACCOUNT = (b"x-ratelimit-", b"anthropic-ratelimit-", b"x-tokenomics-")
+_OURS = b"x-tokenomics-"
 REASONS = {s.value: s.phrase for s in HTTPStatus}
 _VALUE = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
 
@@ -61,7 +62,11 @@ _VALUE = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
 def upstream_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     """A client's headers as far as a provider may see them."""
     named = _named_by_connection(headers)
-    return [(n, v) for n, v in headers if n not in _NOT_UPSTREAM and n not in named]
+    return [
+        (name, value)
+        for name, value in headers
+        if name not in _NOT_UPSTREAM and name not in named and not name.startswith(_OURS)
+    ]
 
 
 def downstream_block(head: AnswerHead) -> bytes:

@@ -1,0 +1,132 @@
+"""Anthropic's messages. https://docs.anthropic.com/en/api/messages, .../messages-count-tokens"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenomics import strictjson
+from tokenomics.dialects.ask import (
+    Ask,
+    Dialect,
+    Document,
+    Endpoint,
+    Prompts,
+    check_content,
+    check_messages,
+)
+from tokenomics.dialects.openai import KNOWN, SCHEMAS, message_texts, message_turns
+from tokenomics.dialects.texts import Key, Text, Words, walk
+from tokenomics.errors import Refusal
+
+_ROLES = frozenset("user assistant system".split())
+_SKIP = frozenset(
+    "role type id tool_use_id url media_type file_id server_name caller cache_reference".split()
+)
+_BLOCKS = Words(
+    KNOWN
+    | _SKIP
+    | frozenset(
+        "system source thinking citations cited_text context is_error input_schema signature"
+        " enabled output_config effort".split()
+    ),
+    _SKIP,
+    free=frozenset({"input"}),  # of a tool call: the tool's own JSON
+)
+_HIDDEN = frozenset(
+    "model stream max_tokens temperature top_p top_k metadata service_tier thinking"
+    " context_management container mcp_servers inference_geo speed betas cache_control".split()
+)
+
+
+def _check(endpoint: Endpoint, document: Document) -> None:
+    check_messages(document.get(endpoint.required), endpoint.required)
+    check_content(document.get("system"), "system")
+
+
+def _texts(endpoint: Endpoint, document: Document) -> list[Text]:
+    out: list[Text] = []
+    for key, value in document.items():
+        if key in endpoint.hidden:
+            continue
+        if key not in _BLOCKS.known:
+            out.append(Text((Key(key),), key))
+        if key == "messages":
+            message_texts(value, _BLOCKS, _ROLES, out)
+        else:
+            schema = key in ("tools", "output_config", "output_format")
+            out += walk(value, (key,), SCHEMAS if schema else _BLOCKS)
+    return out
+
+
+def _prompted(_ask: Ask, document: Document, prompts: Prompts) -> dict[str, Any]:
+    """What instructs goes to `system`, the rest in front of the messages."""
+    changed: dict[str, Any] = {}
+    instructing = [content for role, content in prompts if role in ("system", "developer")]
+    if instructing:
+        own = document.get("system")
+        if isinstance(own, list):
+            changed["system"] = [{"type": "text", "text": text} for text in instructing] + own
+        else:
+            changed["system"] = "\n\n".join([*instructing, *([own] if own else [])])
+    talk = [
+        {"role": role, "content": text} for role, text in prompts if role in ("user", "assistant")
+    ]
+    if talk:
+        changed["messages"] = talk + document["messages"]
+    return changed
+
+
+def _images(document: Document) -> int:
+    contents = [message.get("content") for message in document["messages"]]
+    blocks = [block for content in contents if isinstance(content, list) for block in content]
+    return sum(1 for block in blocks if isinstance(block, dict) and block.get("type") == "image")
+
+
+MESSAGES = Dialect(
+    "anthropic", _check, _texts, prompted=_prompted, turns=message_turns, images=_images
+)
+ROWS = (
+    Endpoint(
+        "messages",
+        "/messages",
+        MESSAGES,
+        "anthropic",
+        "messages",
+        generates=True,
+        caps=("max_tokens",),
+        hidden=_HIDDEN,
+    ),
+    Endpoint(
+        "count_tokens",
+        "/messages/count_tokens",
+        MESSAGES,
+        "anthropic",
+        "messages",
+        hidden=_HIDDEN,
+        free=True,
+    ),
+)
+
+# https://docs.anthropic.com/en/api/errors
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def error_document(refusal: Refusal, request_id: str) -> dict[str, Any]:
+    """A refusal in Anthropic's shape, which has a type for a code."""
+    kind = "invalid_request_error" if refusal.status < 500 else "api_error"
+    error = {"type": _TYPES.get(refusal.status, kind), "message": refusal.message}
+    return {"type": "error", "error": error, "request_id": request_id}
+
+
+def error_body(refusal: Refusal, request_id: str) -> bytes:
+    """https://docs.anthropic.com/en/api/errors"""
+    return strictjson.dumps(error_document(refusal, request_id))

@@ -1,0 +1,138 @@
+"""A policy's rules on what comes back: whole answers, and streams as they come.
+
+What a masking rule finds is masked in the answer; what a failing rule finds ends it, with nothing
+of the match gone out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from tokenomics import strictjson
+from tokenomics.dialects.answers import answer_texts, with_instructions, without_logprobs
+from tokenomics.dialects.screened import FORMS, ScreenedStream
+from tokenomics.dialects.texts import masked
+from tokenomics.errors import Refusal
+from tokenomics.gateway.inspection import INSPECT_THREAD_BYTES, Tell
+from tokenomics.policy.rules import Finding, Rule, inspect
+from tokenomics.policy.screen import Screen
+
+# Answers of these kinds hold no text: pictures and sound.
+_NO_TEXT = ("audio/", "image/", "video/")
+
+
+@dataclass(slots=True)
+class Output:
+    """The rules over one answer. `rules` are those of the target that serves it, `tell` gets each
+    rule that matched, once. `instructions` are the client's own, in a tuple, where the policy put
+    others in front that the answer would show."""
+
+    rules: tuple[Rule, ...]
+    tell: Tell
+    instructions: tuple[str | None] | None = None
+    covering: tuple[Rule, ...] = field(init=False)
+    _told: set[tuple[Rule, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.covering = tuple([rule for rule in self.rules if rule.covers("output")])
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to look at or to put right."""
+        return bool(self.covering) or self.instructions is not None
+
+    async def whole(self, body: bytes, content_type: str) -> bytes:
+        """A whole answer as it may go out. Raises Refusal `content_blocked`, or
+        `upstream_invalid` if it cannot be read."""
+        if not self or content_type.lower().startswith(_NO_TEXT):
+            return body
+        if len(body) <= INSPECT_THREAD_BYTES:
+            return self._whole(body)
+        return await trio.to_thread.run_sync(self._whole, body)
+
+    def _whole(self, body: bytes) -> bytes:
+        if body.lstrip()[:1] not in (b"{", b"["):
+            return self._text(body)
+        try:
+            document = strictjson.loads(body)
+        except strictjson.BadJSON as e:
+            message = f"the provider's answer cannot be inspected: {e}"
+            raise Refusal("upstream_invalid", message) from None
+        shown = document
+        if self.covering:
+            texts = answer_texts(document)
+            shown = masked(document, texts, self._inspect([text.value for text in texts]))
+            if shown is not document:
+                shown = without_logprobs(shown)
+        if self.instructions is not None:
+            shown = with_instructions(shown, self.instructions[0])
+        return body if shown is document else strictjson.dumps(shown)
+
+    def _text(self, body: bytes) -> bytes:
+        """Subtitles, transcripts, files: one text."""
+        if not self.covering:
+            return body
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            raise Refusal(
+                "content_blocked",
+                "this token's rules inspect answers, and this one is no text",
+            ) from None
+        shown = self._inspect([text])[0]
+        return body if shown is text else shown.encode()
+
+    def stream(self, form: str) -> ScreenedStream:
+        """A stream's screens. Feeding them raises Refusal `content_blocked`."""
+        return ScreenedStream(FORMS[form], self._open, self._inspect, self.instructions)
+
+    def _inspect(self, texts: Sequence[str]) -> Sequence[str]:
+        result = inspect(texts, self.covering, "output")
+        self._take(result.findings, result.blocked)
+        return result.masked
+
+    def _open(self) -> _Told:
+        return _Told(Screen(self.covering), self)
+
+    def _take(self, findings: Sequence[Finding], blocked: Finding | None) -> None:
+        """Tell what is new of some findings. Raises Refusal if one of them blocks."""
+        new = []
+        for finding in findings:
+            keys = {(finding.rule, what) for what in finding.what}
+            if not keys <= self._told:
+                self._told |= keys
+                new.append(finding)
+        if new:
+            self.tell(new)
+        if blocked is not None:
+            index = self.rules.index(blocked.rule)
+            message = f"answer blocked by rule {index}: {blocked.message()}"
+            raise Refusal("content_blocked", message)
+
+
+@dataclass(slots=True)
+class _Told:
+    """A screen whose findings are told as they are made."""
+
+    screen: Screen
+    output: Output
+    _seen: int = 0
+
+    def feed(self, text: str) -> str:
+        """What may go out now. Raises Refusal."""
+        shown = self.screen.feed(text)
+        self._look()
+        return shown
+
+    def end(self) -> str:
+        """The rest. Raises Refusal."""
+        shown = self.screen.end()
+        self._look()
+        return shown
+
+    def _look(self) -> None:
+        if len(self.screen.findings) != self._seen or self.screen.blocked is not None:
+            self._seen = len(self.screen.findings)
+            self.output._take(self.screen.findings, self.screen.blocked)
