@@ -16,6 +16,7 @@ CASES: dict[str, tuple[int, str]] = {
     "model_not_allowed": (403, "permission_error"),
     "endpoint_not_allowed": (403, "permission_error"),
     "ip_not_allowed": (403, "permission_error"),
+    "admin_required": (403, "permission_error"),
     "content_blocked": (403, "permission_error"),
     "invalid_json": (400, "invalid_request_error"),
     "invalid_request": (400, "invalid_request_error"),

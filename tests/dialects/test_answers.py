@@ -33,8 +33,6 @@ def chunk(content: str = "", **fields: Any) -> bytes:
     return b"data: " + json.dumps({"choices": choices, **fields}).encode() + b"\n\n"
 
 
-
-
 # Usage
 
 

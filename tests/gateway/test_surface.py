@@ -62,7 +62,6 @@ async def test_there_is_no_ca_without_one(tmp_path: Path) -> None:
     ("method", "path", "status", "code"),
     [
         ("POST", "/v1/files", 403, "endpoint_not_allowed"),
-        ("POST", "/v1/messages/batches", 403, None),
         ("GET", "/v1/files", 403, "endpoint_not_allowed"),
         ("POST", "/v1/chat/completions/../files", 403, "endpoint_not_allowed"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
@@ -157,3 +156,23 @@ async def test_a_receiver_that_is_off_is_no_path(tmp_path: Path) -> None:
     async with proxy(tmp_path, NOWHERE, POLICY) as gateway:
         answer = await _push(gateway)
     assert (answer.status, answer.code) == (401, "missing_token")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "kind"),
+    [
+        ("/v1/messages", [], 400, "invalid_request_error"),
+        ("/v1/messages/count_tokens", [], 400, "invalid_request_error"),
+        ("/v1/messages/batches", [], 403, "permission_error"),
+        ("/v1/files", [("anthropic-version", "2023-06-01")], 403, "permission_error"),
+    ],
+)
+async def test_errors_have_the_shape_that_was_called(
+    tmp_path: Path, path: str, headers: list[tuple[str, str]], status: int, kind: str
+) -> None:
+    async with proxy(tmp_path, NOWHERE) as gateway:
+        answer = await gateway.post({"model": 5}, path, headers)
+    body = answer.json()
+    assert (answer.status, body["type"], body["error"]["type"]) == (status, "error", kind)
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert set(body["error"]) == {"type", "message"}

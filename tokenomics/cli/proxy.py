@@ -145,7 +145,10 @@ async def run_proxy(
             book = TokenBook(share.databases, setup.hash_key)
             gateway = make_gateway(reading, client, share.usage, book, reporter)
             receiver = config.remote.webhook
-            return ProxyApp(gateway, share.sync, receiver, ca_file, lambda: server.draining)
+            password = config.admin.auth.password
+            return ProxyApp(
+                gateway, share.sync, receiver, password, ca_file, lambda: server.draining
+            )
 
         app = make_app(Reading(setup.config, setup.env), https.ca_file if https else None)
         server = Server(app, make_limits(setup.config.server), log.say)

@@ -102,7 +102,7 @@ class AdminAuth:
 
     username: str = setting("", "User of the admin page.", inert="there is no admin page yet")
     password: Secret = setting(
-        Secret(), "Password of the admin page.", inert="there is no admin page yet"
+        Secret(), "Proves to the proxy that its operator asks: see `x-tokenomics-explain`."
     )
 
 

@@ -69,13 +69,18 @@ async def admit(
     usage: Usage, hash_: str, policy: Policy, ask: Ask, target: Target
 ) -> Admission | Denied:
     """Take everything a request needs, or nothing."""
-    want = Want(ask.estimate_input() + prompt_tokens(target), _output(ask, target), ask.choices)
+    want = want_of(ask, target)
     lease = await usage.admit(hash_, policy.rate_limit, target.budgets, want)
     if isinstance(lease, Denied):
         return lease
     admission = Admission(usage, hash_, lease, want, ask)
     admission.bound(target)
     return admission
+
+
+def want_of(ask: Ask, target: Target) -> Want:
+    """What a request asks for at a target."""
+    return Want(ask.estimate_input() + prompt_tokens(target), _output(ask, target), ask.choices)
 
 
 def _output(ask: Ask, target: Target) -> int | None:

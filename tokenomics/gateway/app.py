@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,27 +11,33 @@ from pathlib import Path
 from tokenomics import strictjson
 from tokenomics.config.settings import Receiver
 from tokenomics.dialects import openai
-from tokenomics.dialects.endpoints import ENDPOINTS
+from tokenomics.dialects.ask import Endpoint
+from tokenomics.dialects.endpoints import ENDPOINTS, open_endpoint
 from tokenomics.errors import Refusal
 from tokenomics.events import secret_holds, signature_holds
 from tokenomics.gateway.identity import Grant
 from tokenomics.gateway.road import JSON, Gateway, new_id, refuse
 from tokenomics.net.connection import Reply, Request
+from tokenomics.net.message import CREDENTIALS
+from tokenomics.policy.endpoints import bare_path, permits
 from tokenomics.policy.route import allowed_models
 from tokenomics.replica import Sync
+from tokenomics.tokens import Secret
 
-_VERSIONS = re.compile(r"^(?:/v1)+(?=/|$)")
+EXPLAIN = b"x-tokenomics-explain"
+_OPEN_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyApp:
-    """The `serve` application. `ca_file` is the own CA, None if there is none; `draining` tells
-    whether the process is about to end."""
+    """The `serve` application. `admin_password` proves that the operator asks; `ca_file` is the own
+    CA, None if there is none; `draining` tells whether the process is about to end."""
 
     gateway: Gateway
     sync: Sync | None
     receiver: Receiver
+    admin_password: Secret
     ca_file: Path | None
     draining: Callable[[], bool]
 
@@ -43,11 +49,17 @@ class ProxyApp:
             await service(self, reply)
             return
         endpoint = ENDPOINTS.get(_bare(path))
-        if endpoint is not None and request.head.method == "POST":
+        if (
+            endpoint is not None
+            and request.head.method == "POST"
+            and EXPLAIN not in request.head.fields
+        ):
             await self.gateway.handle(endpoint, request, reply)
             return
         try:
-            if self.receiver.enabled and path == self.receiver.path:
+            if EXPLAIN in request.head.fields:
+                await self._explain(endpoint, request, reply)
+            elif self.receiver.enabled and path == self.receiver.path:
                 await self._receive(request, reply)
             else:
                 await self._other(request, reply)
@@ -64,14 +76,40 @@ class ProxyApp:
                 raise Refusal("method_not_allowed", f"{request.head.path} takes GET, not {method}")
             await self._models(request, bare, reply)
             return
-        if not request.head.path.startswith("/v1/"):
-            raise Refusal("not_found", f"there is nothing at {request.head.path}")
-        self._grant(request)
+        await self.gateway.handle(self._opened(request), request, reply)
+
+    def _opened(self, request: Request) -> Endpoint:
+        """A path that no dialect knows, if the token's policy opens it. Raises Refusal."""
+        path, ours = request.head.path, request.head.path.startswith("/v1/")
+        nothing = Refusal("not_found", f"there is nothing at {path}")
+        if not ours and not any(name in request.head.fields for name in CREDENTIALS):
+            raise nothing
+        if request.head.method not in _OPEN_METHODS:
+            raise Refusal("method_not_allowed", f"{path} does not take {request.head.method}")
+        if permits(self._grant(request).policy.endpoints, path):
+            return open_endpoint(bare_path(path, whole=False))
+        if not ours:
+            raise nothing
         raise Refusal(
             "endpoint_not_allowed",
-            f"{request.head.path} is not governed by this version, so it is closed; open are:"
-            f" {', '.join('/v1' + p for p in ENDPOINTS)}, /v1/models",
+            f"{path} is closed for this token. Open are {', '.join('/v1' + p for p in ENDPOINTS)}"
+            f' and /v1/models; its policy opens others by `"endpoints": ["/v1{_bare(path)}"]`',
         )
+
+    async def _explain(self, endpoint: Endpoint | None, request: Request, reply: Reply) -> None:
+        """Say what would become of a request, and send nothing. For the operator alone: by the
+        admin password, or from this machine where none is set. Raises Refusal."""
+        password = self.admin_password.reveal()
+        proof = request.head.get(b"x-tokenomics-admin")
+        if not (secret_holds(password, proof) if password else is_loopback(request.peer)):
+            raise Refusal(
+                "admin_required",
+                "x-tokenomics-explain is for the proxy's operator: send admin.auth.password in"
+                " x-tokenomics-admin, or ask from the proxy's own machine if none is set",
+            )
+        endpoint = endpoint or self._opened(request)
+        told = await self.gateway.explain(endpoint, request)
+        await reply.send(200, [JSON], strictjson.dumps(told.document()))
 
     def _grant(self, request: Request) -> Grant:
         """Who asks. Raises Refusal."""
@@ -160,6 +198,16 @@ _SERVICES = {
 }
 
 
+def is_loopback(peer: str) -> bool:
+    """Whether a socket's peer is on this machine. What headers say of it is not looked at."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
 def _shape(request: Request) -> str:
     """Whose errors a client expects at a path that no endpoint has."""
     claude = b"anthropic-version" in request.head.fields
@@ -168,5 +216,4 @@ def _shape(request: Request) -> str:
 
 @lru_cache(maxsize=256)
 def _bare(path: str) -> str:
-    """A path without its version, which clients leave out or double, and without a final slash."""
-    return _VERSIONS.sub("", path).rstrip("/")
+    return bare_path(path)

@@ -19,6 +19,7 @@ from tokenomics.dialects.endpoints import error_body
 from tokenomics.errors import Refusal
 from tokenomics.gateway import admission
 from tokenomics.gateway.admission import Admission
+from tokenomics.gateway.explain import Case, Explanation, explain
 from tokenomics.gateway.identity import Grant, TokenBook
 from tokenomics.gateway.inspection import Draft, draft, read
 from tokenomics.gateway.output import Output
@@ -31,8 +32,10 @@ from tokenomics.net.heads import AnswerHead
 from tokenomics.net.message import block, downstream_block, encode
 from tokenomics.net.wire import WireError
 from tokenomics.outcome import Outcome
-from tokenomics.policy.limits import Denied
+from tokenomics.policy.limits import Denied, Lease, Want
+from tokenomics.policy.model import Retry
 from tokenomics.policy.route import Route, Site, Target
+from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.usage import Usage
 
 # More than this is decoded in a thread: it may become a thousand times as much.
@@ -94,6 +97,39 @@ class Gateway:
             receipt = await self._relay(answer, ask, grant, reply, admitted, outcome)
         self.reporter.remember(grant, passed, receipt, outcome)
 
+    async def explain(self, endpoint: Endpoint, request: Request) -> Explanation:
+        """What `travel` would do with a request."""
+        told = Explanation()
+        try:
+            grant = self.book.identify(request.head, self.reporter.expired, request.peer)
+            told.add("token", f"{grant.hash[:EVENT_HASH_DIGITS]}, valid here and now")
+        except Refusal as refusal:
+            told.refuse("token", refusal)
+            return told
+        kind = request.head.get(b"content-type") or ""
+        try:
+            ask = await read(endpoint, await _body(request), kind)
+        except Refusal as refusal:
+            told.refuse("body", refusal)
+            return told
+
+        async def trial(target: Target, want: Want) -> Lease | Denied:
+            policy = grant.policy
+            return await self.usage.trial(grant.hash, policy.rate_limit, target.budgets, want)
+
+        case = Case(
+            policy=grant.policy,
+            site=self.site,
+            endpoint=endpoint,
+            model=ask.model,
+            ask=ask,
+            content_type=kind,
+            reach=self.upstream.check,
+            trial=trial,
+        )
+        await explain(case, told)
+        return told
+
     async def _admit(self, grant: Grant, ask: Ask, target: Target, outcome: Outcome) -> Admission:
         admitted = await admission.admit(self.usage, grant.hash, grant.policy, ask, target)
         if isinstance(admitted, Denied):
@@ -123,8 +159,10 @@ class Gateway:
         self, grant: Grant, route: Route, sending: Sending, admitted: Admission, outcome: Outcome
     ) -> Answered | ErrorAnswer:
         begun = time.perf_counter()
+        # Nobody here knows what it would do twice.
+        retry = Retry() if sending.endpoint.name == "open" else grant.policy.retry
         try:
-            return await self.upstream.answer(route, grant.policy.retry, sending, outcome)
+            return await self.upstream.answer(route, retry, sending, outcome)
         except trio.Cancelled:
             admitted.cost = admitted.input_estimate  # the provider has read it
             raise

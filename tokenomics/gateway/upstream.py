@@ -112,6 +112,12 @@ class Upstream:
             return last
         raise last or AssertionError("a route has a target")
 
+    def check(self, endpoint: Endpoint, target: Target) -> None:
+        """Whether a target could be called from here. Raises Refusal if its provider's key is not
+        known, or if it does not speak the endpoint's dialect."""
+        self._key(target)
+        origin_of(target.provider, endpoint.speaks)
+
     async def _persist(
         self, target: Target, retry: Retry, sending: Sending, outcome: Outcome, until: float
     ) -> Answered | ErrorAnswer:

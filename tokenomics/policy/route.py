@@ -77,11 +77,13 @@ def allows(models: ModelSet, model: str, *, every: bool) -> bool:
 
 
 def plan(policy: Policy, model: str, site: Site) -> Route:
-    """The route of a request for `model`.
+    """The route of a request for `model`, or for none ("") where a path needs none.
 
     Raises Refusal `model_not_allowed` if the policy does not allow the model, `policy_unsupported`
     if it names an unknown provider. Fallbacks that may not be used are skipped and named.
     """
+    if not model:
+        return Route((_unnamed(policy, site),), ())
     targets = [resolve(policy, model, site)]
     skipped = []
     for fallback in policy.retry.fallbacks:
@@ -114,7 +116,18 @@ def choose(policy: Policy, asked: str) -> tuple[str, Entry]:
 
 def resolve(policy: Policy, asked: str, site: Site) -> Target:
     """The target for one model or alias. Raises Refusal, see `plan`."""
-    model, entry = choose(policy, asked)
+    return _target(policy, *choose(policy, asked), site)
+
+
+def _unnamed(policy: Policy, site: Site) -> Target:
+    """The target of a request that names no model: the global fields, else the first entry."""
+    entry = Entry("")
+    if policy.entries and not (policy.base_key_env or policy.default_provider):
+        entry = policy.entries[0]
+    return _target(policy, "", entry, site)
+
+
+def _target(policy: Policy, model: str, entry: Entry, site: Site) -> Target:
     provider = _provider(policy, entry, site)
     total = policy.total_tokens
     budgets = [Budget("total", total)] if total else []

@@ -73,7 +73,9 @@ class Inspection:
     blocked: Finding | None
 
 
-def inspect(texts: Sequence[str], rules: Iterable[Rule], direction: str, joins: object = ()) -> Inspection:
+def inspect(
+    texts: Sequence[str], rules: Iterable[Rule], direction: str, joins: object = ()
+) -> Inspection:
     """Apply every rule that covers `direction` to every text.
 
     All rules see the text as it was sent, so that masking one thing cannot hide another.

@@ -17,6 +17,11 @@ class Usage(Protocol):
     ) -> Lease | Denied:
         """Take everything a request of a token needs, or nothing."""
 
+    async def trial(
+        self, hash_: str, rate: RateLimit, budgets: tuple[Budget, ...], want: Want
+    ) -> Lease | Denied:
+        """What `admit` would say, with nothing taken."""
+
     async def move(
         self, hash_: str, lease: Lease, budgets: tuple[Budget, ...], want: Want
     ) -> Denied | None:

@@ -5,6 +5,7 @@ Every admission is one step without an await, so no two requests see the same ro
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -55,6 +56,13 @@ class ProcessUsage(JournalledUsage):
         """Take everything a request of a token needs, or nothing."""
         account = self._accounts.setdefault(hash_, Account())
         self._dirty.add(hash_)
+        return limits.admit(account, rate, budgets, want, self._clock())
+
+    async def trial(
+        self, hash_: str, rate: RateLimit, budgets: tuple[Budget, ...], want: Want
+    ) -> Lease | Denied:
+        """What `admit` would say, with nothing taken."""
+        account = copy.deepcopy(self.account(hash_))
         return limits.admit(account, rate, budgets, want, self._clock())
 
     async def move(

@@ -101,6 +101,12 @@ class Accounts:
             view = self._views[place] = FlatAccount(piece, self._me, self._processes)
         return view
 
+    def copy(self, place: int) -> FlatAccount:
+        """A copy of the account at a place; made under its lock."""
+        start = _PIECES_AT + place * self._piece
+        piece = memoryview(bytearray(self._memory[start : start + self._piece]))
+        return FlatAccount(piece, self._me, self._processes)
+
     def known(self) -> dict[str, int]:
         """Every token that has a place, and where."""
         if len(self._places) != self._count[0]:
@@ -130,6 +136,18 @@ class SharedUsage:
                 return limits.admit(account, rate, budgets, want, self._clock())
             except NoRoom as e:
                 raise Refusal("internal_error", f"the token cannot be counted: {e}") from None
+
+    async def trial(
+        self, hash_: str, rate: RateLimit, budgets: tuple[Budget, ...], want: Want
+    ) -> Lease | Denied:
+        """See Usage. Raises Refusal if there is no place to count in."""
+        place = self._accounts.place(hash_)
+        with self._accounts.locked(place):
+            account = self._accounts.copy(place)
+        try:
+            return limits.admit(account, rate, budgets, want, self._clock())
+        except NoRoom as e:
+            raise Refusal("internal_error", f"the token cannot be counted: {e}") from None
 
     async def move(
         self, hash_: str, lease: Lease, budgets: tuple[Budget, ...], want: Want
