@@ -176,3 +176,14 @@ async def test_errors_have_the_shape_that_was_called(
     assert (answer.status, body["type"], body["error"]["type"]) == (status, "error", kind)
     assert body["request_id"] == answer.headers["x-request-id"]
     assert set(body["error"]) == {"type", "message"}
+
+
+async def test_models_have_the_shape_of_who_asks(tmp_path: Path) -> None:
+    claude = [("anthropic-version", "2023-06-01")]
+    async with proxy(tmp_path, NOWHERE, {**POLICY, "models": ["m-1", "m-2"]}) as gateway:
+        sent = [("authorization", f"Bearer {gateway.token}")]
+        listed = (await gateway.get("/v1/models", [*sent, *claude])).json()
+        one = (await gateway.get("/v1/models/m-2", [*sent, *claude])).json()
+    assert [model["id"] for model in listed["data"]] == ["m-1", "m-2"]
+    assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, "m-1", "m-2")
+    assert (one["type"], one["id"]) == ("model", "m-2")

@@ -73,7 +73,8 @@ def run(context: Context, args: argparse.Namespace) -> int:
     return actions[args.action](context, args)
 
 
-def _find(database: Database, args: argparse.Namespace) -> Entry:
+def find(database: Database, args: argparse.Namespace) -> Entry:
+    """The token that `--hash` or `--name` stands for. Raises UsageError, NotFound, Ambiguous."""
     if args.hash is not None and not is_hash_prefix(args.hash):
         raise UsageError(f"--hash {args.hash}: a hash prefix is 6 to 64 lower-case hex digits")
     return database.find(prefix=args.hash, name=args.name)
@@ -211,7 +212,7 @@ def _show_listed(row: dict[str, Any]) -> None:
 
 def _get(context: Context, args: argparse.Namespace) -> int:
     database = open_database(context)
-    row = _row(database, _find(database, args))
+    row = _row(database, find(database, args))
     if context.json:
         context.print_json(row, indent=2)
         return 0
@@ -232,7 +233,7 @@ def _update(context: Context, args: argparse.Namespace) -> int:
         raise Invalid("--policy must be a JSON object")
     database = open_database(context)
     with database.writing() as writer:
-        entry = _find(database, args)
+        entry = find(database, args)
         old = json.loads(database.policy_text(entry))
         new = old
         if patch is not None:
@@ -262,7 +263,7 @@ def _when(expires: float | None) -> str:
 def _delete(context: Context, args: argparse.Namespace) -> int:
     database = open_database(context)
     with database.writing() as writer:
-        entry = _find(database, args)
+        entry = find(database, args)
         writer.delete(entry.hash)
     if context.json:
         context.print_json({"hash": entry.hash, "deleted": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tokenomics import strictjson
@@ -106,6 +107,24 @@ ROWS = (
         free=True,
     ),
 )
+
+
+def model_list(models: Sequence[tuple[str, str]]) -> bytes:
+    """https://docs.anthropic.com/en/api/models-list, of (model, owner)."""
+    names = [name for name, _ in models]
+    ends = {"first_id": names[0], "last_id": names[-1]} if names else {}
+    return strictjson.dumps({"data": [_model(name) for name in names], "has_more": False, **ends})
+
+
+def model_object(model: str, _owner: str) -> bytes:
+    """https://docs.anthropic.com/en/api/models"""
+    return strictjson.dumps(_model(model))
+
+
+def _model(name: str) -> dict[str, Any]:
+    created = "1970-01-01T00:00:00Z"
+    return {"type": "model", "id": name, "display_name": name, "created_at": created}
+
 
 # https://docs.anthropic.com/en/api/errors
 _TYPES = {

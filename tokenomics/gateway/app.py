@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenomics import strictjson
 from tokenomics.config.settings import Receiver
-from tokenomics.dialects import openai
+from tokenomics.dialects import anthropic, openai
 from tokenomics.dialects.ask import Endpoint
 from tokenomics.dialects.endpoints import ENDPOINTS, open_endpoint
 from tokenomics.errors import Refusal
@@ -117,16 +117,17 @@ class ProxyApp:
         return self.gateway.book.identify(request.head, tell, request.peer)
 
     async def _models(self, request: Request, bare: str, reply: Reply) -> None:
-        """What this token may use, answered here."""
+        """What this token may use, answered here in the shape of who asks."""
+        shape = anthropic if b"anthropic-version" in request.head.fields else openai
         grant = self._grant(request)
         models = allowed_models(grant.policy, self.gateway.site)
         if bare == "/models":
-            await reply.send(200, [JSON], openai.model_list(models))
+            await reply.send(200, [JSON], shape.model_list(models))
             return
         name = bare.removeprefix("/models/")
         for model, owner in models:
             if model == name:
-                await reply.send(200, [JSON], openai.model_object(model, owner))
+                await reply.send(200, [JSON], shape.model_object(model, owner))
                 return
         raise Refusal("not_found", f"the model {name!r} does not exist for this token")
 
