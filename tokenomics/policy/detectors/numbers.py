@@ -1,0 +1,202 @@
+"""Numbers with rules of their own: US social security, payment cards, bank accounts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tokenomics.policy.detectors.model import (
+    AFTER,
+    BEFORE,
+    ENDS,
+    STARTS,
+    Detector,
+    sifted,
+    merged,
+)
+
+_NOT_DIGITS = re.compile(r"[^0-9]")
+
+
+def digits_of(text: str) -> str:
+    return _NOT_DIGITS.sub("", text)
+
+
+# --- US social security numbers
+
+
+def _is_ssn(text: str) -> bool:
+    """Areas 000, 666 and 900-999, group 00 and serial 0000 are never issued.
+
+    https://www.ssa.gov/employer/randomization.html
+    """
+    digits = digits_of(text)
+    area, group, serial = digits[:3], digits[3:5], digits[5:]
+    return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
+
+
+# Nine digits without separators are a social security number only where the text says so.
+_SSN_LABEL = r"(?i:ssn|social security)[ A-Za-z.:#=_\"'-]{0,24}?"
+
+SSN = Detector(
+    "ssn",
+    rf"{BEFORE}\d{{3}}(?:-\d\d-| \d\d )\d{{4}}{AFTER}|{_SSN_LABEL}\d{{9}}{AFTER}",
+    sifted(
+        rf"{STARTS}\d{{3}}(?:-\d\d-| \d\d )\d{{4}}{ENDS}|{_SSN_LABEL}{STARTS}(\d{{9}}){ENDS}",
+        _is_ssn,
+    ),
+    longest=50,
+)
+
+# --- Payment cards
+
+# First digits, from and to, and the lengths that are issued under them: ISO/IEC 7812-1 and
+# https://en.wikipedia.org/wiki/Payment_card_number#Issuer_identification_number_(IIN)
+_ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+    ("1", "1", (15,)),  # UATP
+    ("1800", "1800", (15,)),  # JCB, old
+    ("2131", "2131", (15,)),
+    ("2200", "2204", (16, 17, 18, 19)),  # Mir
+    ("2221", "2720", (16,)),  # Mastercard
+    ("300", "305", (14, 16, 17, 18, 19)),  # Diners Club
+    ("3095", "3095", (14, 16, 17, 18, 19)),
+    ("34", "34", (15,)),  # American Express
+    ("37", "37", (15,)),
+    ("35", "35", (16, 17, 18, 19)),  # JCB has 3528-3589; makers of test cards use all
+    ("36", "36", (14, 15, 16, 17, 18, 19)),
+    ("38", "39", (14, 16, 17, 18, 19)),
+    ("4", "4", (13, 16, 18, 19)),  # Visa
+    ("50", "50", (12, 13, 14, 15, 16, 17, 18, 19)),  # Maestro, RuPay, Verve, Elo
+    ("51", "55", (16,)),  # Mastercard
+    ("56", "58", (12, 13, 14, 15, 16, 17, 18, 19)),  # Maestro
+    ("60", "60", (16, 17, 18, 19)),  # Discover, RuPay, Hipercard
+    ("6304", "6304", (12, 13, 14, 15, 16, 17, 18, 19)),
+    ("6390", "6390", (12, 13, 14, 15, 16, 17, 18, 19)),
+    ("62", "65", (16, 17, 18, 19)),  # UnionPay, Discover, Elo
+    ("67", "67", (12, 13, 14, 15, 16, 17, 18, 19)),  # Maestro
+    ("81", "82", (16, 17, 18, 19)),  # UnionPay, RuPay
+    ("9792", "9792", (16,)),  # Troy
+)
+_LONGEST_CARD = 19
+
+
+def luhn(digits: str) -> bool:
+    """The checksum of card numbers (ISO/IEC 7812-1 annex B)."""
+    odd, even = digits[-1::-2], digits[-2::-2].translate(_DOUBLED)
+    return (sum(odd.encode()) + sum(even.encode()) - ord("0") * len(digits)) % 10 == 0
+
+
+_DOUBLED = str.maketrans({str(d): str(d * 2 - 9 if d > 4 else d * 2) for d in range(10)})
+
+
+def is_card(text: str) -> bool:
+    """Whether these digits are of an issuer's range and length and their checksum is right."""
+    digits = digits_of(text)
+    return luhn(digits) and any(
+        low <= digits[: len(low)] <= high and len(digits) in lengths
+        for low, high, lengths in _ISSUERS
+    )
+
+
+_GAP = r"([ .-]{1,3})"
+_NO_LETTER = r"(?:(?<![A-Za-z])|(?<=\\[nrtbf]))"
+
+
+def _grouped(*sizes: int) -> str:
+    """Groups as cards print them, all gaps alike. Other digits may be glued on before."""
+    first, second, *others = (rf"[0-9]{{{size}}}" for size in sizes)
+    return rf"{_NO_LETTER}{first}{_GAP}{second}" + "".join(rf"\1{o}" for o in others) + ENDS
+
+
+def _card_shapes() -> Iterator[re.Pattern[str]]:
+    # Digits behind a point are a fraction.
+    yield re.compile(rf"{STARTS}(?<![0-9]\.)[0-9]{{12,{_LONGEST_CARD}}}{ENDS}")
+    for sizes in ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)):
+        yield re.compile(_grouped(*sizes))
+
+
+_CONTIGUOUS, *_GROUPED = _card_shapes()
+_GAPS = re.compile(r"[^0-9]+")
+_WHOLE = re.compile(r"(?:\\[nrtbf])?([0-9](?:[ -]{0,3}[0-9]){11,18})")
+
+
+def _cards_in(text: str) -> Iterator[tuple[int, int]]:
+    """Cards in a run of digits and gaps: as one group, in the usual groups, or as the whole run.
+
+    Only the whole run may be grouped in any way (`4-111-1111-1111-1111`): some window of any table
+    of numbers would pass the checksum.
+    """
+    for found in _CONTIGUOUS.finditer(text):
+        if is_card(found[0]):
+            yield found.span()
+    for shape in _GROUPED:
+        place = 0
+        while grouped := shape.search(text, place):
+            if is_card(grouped[0]):
+                yield grouped.span()
+            place = grouped.start() + 1
+    whole = _WHOLE.fullmatch(text)
+    if whole and len(set(_GAPS.findall(whole[1]))) == 1 and is_card(whole[1]):
+        yield whole.span(1)
+
+
+def _cards(text: str) -> Iterator[tuple[int, int]]:
+    if text.isdigit():  # nearly always: an id, a time
+        if len(text) <= _LONGEST_CARD and is_card(text):
+            yield 0, len(text)
+        return
+    yield from merged(_cards_in(text))
+
+
+CREDIT_CARD = Detector(
+    "credit_card",
+    # A table of numbers is one run, cut into candidates: where it is cut a card can be missed, so
+    # they are long. But a text that streams is held back while a candidate grows.
+    rf"{BEFORE}\d(?:[ .-]{{0,3}}\d){{11,250}}{AFTER}",
+    _cards,
+    longest=2 + 1 + 250 * 4 + 1,
+)
+
+# --- Bank accounts
+
+# Characters of an account per country: the registry of ISO 13616,
+# https://www.swift.com/standards/data-standards/iban-international-bank-account-number
+_IBAN_LENGTHS = {
+    word[:2]: int(word[2:])
+    for word in """AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24
+    DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21
+    HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22
+    MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31
+    SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30""".split()
+}
+_COUNTRY = "|".join(_IBAN_LENGTHS)
+_IBAN_START = re.compile(rf"(?i){STARTS}(?:{_COUNTRY})[0-9]{{2}}", re.ASCII)
+_IBAN_WHOLE = {
+    length: re.compile(rf"(?i)[A-Z0-9](?:[ -]?[A-Z0-9]){{{length - 1}}}{ENDS}")
+    for length in set(_IBAN_LENGTHS.values())
+}
+
+
+def _is_iban(text: str) -> bool:
+    """Mod 97 of ISO 13616."""
+    compact = text.replace(" ", "").replace("-", "").upper()
+    return int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1
+
+
+def _ibans(text: str) -> Iterator[tuple[int, int]]:
+    done = 0
+    for start in _IBAN_START.finditer(text):
+        length = _IBAN_LENGTHS[start[0][:2].upper()]
+        whole = _IBAN_WHOLE[length].match(text, start.start())
+        if whole and whole.start() >= done and _is_iban(whole[0]):
+            yield whole.span()
+            done = whole.end()
+
+
+IBAN = Detector(
+    # Up to 60 more characters: beside it may stand what only begins like one.
+    "iban",
+    rf"(?i){BEFORE}(?:{_COUNTRY})\d\d(?:[ -]?[A-Z0-9]){{11,60}}",
+    _ibans,
+    longest=126,
+)
