@@ -13,12 +13,15 @@ from tokenomics.dialects.texts import Text, Words, replaced, walk
 
 _USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _NEAR = 256  # bytes at either end of a body within which its brace is looked for first
-# Text that was generated, as it stands in an answer or a delta. Only its length is used, for an
-# answer that ends before its usage comes.
-GENERATED = re.compile(
-    rb'"(?:content|reasoning_content|reasoning|refusal|arguments|text|thinking|partial_json|delta)"'
-    rb'\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
-)
+
+
+def strings_at(keys: str) -> re.Pattern[bytes]:
+    """Finds the strings at some keys in JSON, as they are written: what was generated, for an
+    answer that ends before its usage comes. Only their length is used."""
+    return re.compile(rb'"(?:%b)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"' % keys.encode())
+
+
+_GENERATED = strings_at("content|reasoning_content|reasoning|refusal|arguments|text|thinking")
 _decoder = json.JSONDecoder()
 MAX_TOKENS = 10**9  # a count beyond this is no count
 # Anthropic counts apart what it read from its cache and wrote there:
@@ -118,7 +121,7 @@ def choice_texts(document: Any, part: str) -> list[str]:
 
 def generated_in(body: bytes) -> int:
     """Output tokens of all choices and tool calls in an answer or a part of one, estimated."""
-    return -(-sum(len(text) for text in GENERATED.findall(body)) // 3)
+    return -(-sum(len(text) for text in _GENERATED.findall(body)) // 3)
 
 
 def looks_whole(body: bytes) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenomics import strictjson
 from tokenomics.dialects import anthropic, openai
-from tokenomics.dialects.answers import GENERATED, choice_texts, read_usage
+from tokenomics.dialects.answers import choice_texts, read_usage, strings_at
 from tokenomics.dialects.ask import Usage
 from tokenomics.dialects.sse import Cutter, event, events, named_event
 from tokenomics.errors import Refusal
@@ -24,13 +24,15 @@ _ERROR_LINE = re.compile(rb"(?m)^event: ?error\r?$")
 class Form:
     """What a dialect's events say. `marks` are byte strings without which no event ends the stream;
     `ends` tells of an event's data, and its document if it is JSON, whether it does; `failed`
-    whether the provider says that it failed; `usage` finds the usage object; `text` what the
+    whether the provider says that it failed; `usage` finds the usage object, `generated` the
+    strings that were generated; `text` what the
     assistant says; `error` makes a refusal an event; `open_ended` ones end with their body."""
 
     marks: tuple[bytes, ...]
     ends: Callable[[bytes, Any], bool]
     failed: Callable[[Mapping[str, Any]], bool]
     usage: Callable[[Mapping[str, Any]], Any]
+    generated: re.Pattern[bytes]
     text: Callable[[Any], list[str]]
     error: Callable[[Refusal, str], bytes]
     open_ended: bool = False
@@ -56,6 +58,7 @@ OPENAI = Form(
     ends=lambda data, _document: data.strip() == b"[DONE]",
     failed=lambda document: document.get("error") is not None,
     usage=lambda document: document.get("usage"),
+    generated=strings_at("content|reasoning_content|reasoning|refusal|arguments|text"),
     text=lambda document: choice_texts(document, "delta"),
     error=_openai_error,
 )
@@ -87,6 +90,7 @@ RESPONSES = Form(
     ends=lambda _data, document: _type(document) in _RESPONSE_ENDS,
     failed=lambda document: document.get("type") == "error",
     usage=_of_response,
+    generated=strings_at("delta"),
     text=_response_text,
     error=_response_error,
 )
@@ -114,6 +118,7 @@ ANTHROPIC = Form(
     ends=lambda _data, document: _type(document) == "message_stop",
     failed=lambda document: document.get("type") == "error",
     usage=_of_message,
+    generated=strings_at("text|thinking|partial_json"),
     text=_message_text,
     error=_message_error,
 )
@@ -124,6 +129,7 @@ EVENTS = Form(
     ends=lambda data, _document: data.strip() == b"[DONE]",
     failed=lambda document: document.get("type") == "error",
     usage=lambda document: document.get("usage"),
+    generated=strings_at("delta|text"),
     text=lambda document: [],
     error=_openai_error,
     open_ended=True,
@@ -143,6 +149,7 @@ class StreamReader:
 
     def __init__(self, form: Form, *, usage_asked: bool) -> None:
         self.form = form
+        self._marks = (*form.marks, b"error")
         self._cutter = Cutter()
         self._usage_asked = usage_asked
         self._generated = 0  # bytes of generated text, as far as it was counted
@@ -159,7 +166,7 @@ class StreamReader:
         if self._cutter.waiting:
             return 0
         stop = len(block)
-        for mark in (*self.form.marks, b"error"):
+        for mark in self._marks:
             found = block.find(mark, 0, stop)
             stop = found if found >= 0 else stop
         if b'"usage"' in block:  # mostly there as null
@@ -178,7 +185,7 @@ class StreamReader:
             return b""
         self._count(block)
         # A search for plain bytes before each look inside: it rarely finds any.
-        if any(mark in block for mark in self.form.marks) or b"error" in block:
+        if any([mark in block for mark in self._marks]):
             self._look(block)
         return self._take_usage(block) if b'"usage"' in block and _USAGE.search(block) else block
 
@@ -201,6 +208,8 @@ class StreamReader:
 
     def _look(self, block: bytes) -> None:
         for raw, data in events(block):
+            if not any([mark in raw for mark in self._marks]):
+                continue
             document = _loads(data) if data[:1] == b"{" else None
             if self.form.ends(data, document):
                 self.done = True
@@ -223,7 +232,7 @@ class StreamReader:
         """Count the sample, once; the bytes of an event that are no text."""
         block = b"".join(self._sample)
         self._sample.clear()
-        text = sum([len(text) for text in GENERATED.findall(block)])
+        text = sum([len(text) for text in self.form.generated.findall(block)])
         self._generated += text
         return (len(block) - text) // max(block.count(b"\n\n"), 1)
 

@@ -83,6 +83,8 @@ async def draft(ask: Ask, target: Target, content_type: str, tell: Tell) -> Draf
     Raises Refusal `content_blocked` if a failing rule matched, or if rules apply and part of the
     input cannot be read.
     """
+    if not target.rules:
+        return _untouched(ask, target, content_type)
     made = await inspected(ask, target, content_type)
     if made.findings:
         tell(list(made.findings))
@@ -93,14 +95,18 @@ async def draft(ask: Ask, target: Target, content_type: str, tell: Tell) -> Draf
 
 async def inspected(ask: Ask, target: Target, content_type: str) -> Draft:
     """The same without telling and refusing."""
-    # What the client says its JSON is, it is read as UTF-8 and goes on as that.
-    own = content_type if ask.endpoint.name == "open" or ask.form is not None else JSON_TYPE
-    untouched = Draft(ask, target, own)
+    untouched = _untouched(ask, target, content_type)
     if not any(rule.covers("input") for rule in target.rules):
         return untouched
     if len(ask.raw) <= INSPECT_THREAD_BYTES:
         return _inspected(untouched)
     return await trio.to_thread.run_sync(_inspected, untouched)
+
+
+def _untouched(ask: Ask, target: Target, content_type: str) -> Draft:
+    # Whatever the client says its JSON is, it is read as UTF-8 and goes on as that.
+    keep = ask.endpoint.name == "open" or ask.form is not None
+    return Draft(ask, target, content_type if keep else JSON_TYPE)
 
 
 def _inspected(untouched: Draft) -> Draft:

@@ -39,14 +39,10 @@ class Output:
     def __post_init__(self) -> None:
         self.covering = tuple([rule for rule in self.rules if rule.covers("output")])
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to look at or to put right."""
-        return bool(self.covering) or self.instructions is not None
-
     async def whole(self, body: bytes, content_type: str) -> bytes:
         """A whole answer as it may go out. Raises Refusal `content_blocked`, or
         `upstream_invalid` if it cannot be read."""
-        if not self or content_type.lower().startswith(_NO_TEXT):
+        if content_type.lower().startswith(_NO_TEXT):
             return body
         if len(body) <= INSPECT_THREAD_BYTES:
             return self._whole(body)

@@ -88,14 +88,14 @@ class _Passage:
 
 @dataclass(slots=True)
 class Relay:
-    """One answer on its way. `lines` are its header lines; `output` the rules it goes under;
+    """One answer on its way. `lines` are its header lines; `output` is what it goes through;
     `timeout` bounds each silence, in seconds; `keep_text` is for memory; `input_estimate` gives
     what is charged for input where the provider does not say. Nothing in it changes."""
 
     ask: Ask
     reply: Reply
     lines: bytes
-    output: Output
+    output: Output | None
     outcome: Outcome
     timeout: float
     keep_text: bool
@@ -131,7 +131,7 @@ class Relay:
             self._settle_whole(body, receipt)
             if not self.ask.endpoint.any_answer and not answers.looks_whole(body):
                 raise Refusal("upstream_invalid", "the provider's answer is not JSON")
-        if self.output:
+        if self.output is not None:
             kind = head.fields.get(b"content-type", b"").decode("latin-1")
             body = await self.output.whole(body, kind)
         if self.keep_text and head.status < 300:
@@ -209,7 +209,7 @@ class Relay:
 
     def _screens(self, name: str) -> ScreenedStream | None:
         """The screens that a stream goes through. Raises Refusal if nobody knows how."""
-        if not self.output:
+        if self.output is None:
             return None
         if self.ask.endpoint.name == "open" and self.output.covering:
             raise Refusal(

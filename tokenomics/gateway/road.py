@@ -187,7 +187,7 @@ class Gateway:
         if isinstance(answer, ErrorAnswer):
             lines = _answer_lines(answer.head, outcome)
             kind = answer.head.fields.get(b"content-type", b"").decode("latin-1")
-            body = await output.whole(answer.body, kind)
+            body = await output.whole(answer.body, kind) if output else answer.body
             await reply.send(answer.head.status, (), body, lines=lines)
             return receipt
         relay = Relay(
@@ -209,10 +209,13 @@ class Gateway:
                 outcome.usage, outcome.estimated = receipt.usage, receipt.estimated
         return receipt
 
-    def _output(self, ask: Ask, target: Target, outcome: Outcome) -> Output:
-        """What an answer goes through. Responses shows instructions back, the policy's too."""
-        own = ask.document.get("instructions")
+    def _output(self, ask: Ask, target: Target, outcome: Outcome) -> Output | None:
+        """What an answer goes through, if anything. Responses shows instructions back, the policy's
+        too."""
         added = bool(target.prompts) and ask.endpoint.dialect.name == "responses"
+        if not added and not any([rule.covers("output") for rule in target.rules]):
+            return None
+        own = ask.document.get("instructions")
         tell = self.reporter.findings(outcome, "output")
         return Output(target.rules, tell, (own,) if added else None)
 
