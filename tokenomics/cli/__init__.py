@@ -19,6 +19,7 @@ COMMANDS = {
     "serve": "run the proxy",
     "remote": "run the central config server",
     "token": "create, list, get, update and delete wrapper tokens",
+    "policy": "check policies before a token gets them",
     "init": "print what a client needs to use a proxy",
     "demo": "try everything on this machine with the built-in echo provider",
     "db": "check the token database",

@@ -44,6 +44,14 @@ class Context:
         built, env, _ = load(self._known.config, self._flags)
         return built, env
 
+    def has_config(self) -> bool:
+        """Whether there is a config file, or a `providers.yaml` without one. Raises NotFound if
+        the one that was named is missing."""
+        from tokenomics.config.sources import find_config
+
+        found = find_config(self._known.config, os.environ.get("HOME", "/"))
+        return found is not None or Path("providers.yaml").is_file()
+
     @functools.cached_property
     def _loaded(self) -> tuple[Config, dict[str, str]]:
         built, env = self.read()
