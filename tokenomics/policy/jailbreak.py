@@ -184,12 +184,17 @@ def _passages(text: str) -> dict[int, dict[str, float]]:
     out: dict[int, dict[str, float]] = {}
     for family, stretches in windows(text).items():
         for first, last in stretches:
-            window = text[first:last]
-            for weight, pattern in _phrases()[family]:
-                for start, _ in pattern.spans(window):
-                    found = out.setdefault((first + start) // PASSAGE, {})
+            for start in (first, *range(first - first % PASSAGE + PASSAGE, last, PASSAGE)):
+                end = start - start % PASSAGE + PASSAGE + AROUND
+                weight = _heaviest(family, text[start : min(end, last)])
+                if weight:
+                    found = out.setdefault(start // PASSAGE, {})
                     found[family] = max(weight, found.get(family, 0.0))
     return out
+
+
+def _heaviest(family: str, text: str) -> float:
+    return next((weight for weight, p in _phrases()[family] if p.found_in(text)), 0.0)
 
 
 def phrases_in(text: str) -> Iterator[tuple[str, float, int, int]]:

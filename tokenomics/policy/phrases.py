@@ -202,8 +202,6 @@ FAMILIES: dict[str, tuple[tuple[float, tuple[str, ...]], ...]] = {
                 "(?:safety|content|ethical|moral|moderation|censorship) (?:\\w+ )?"
                 "(?:filters?|guidelines?|polic(?:y|ies)|restrictions?|measures?|guardrails?"
                 "|mechanisms?|protocols?|safeguards?|training|settings)",
-                f"(?:disregards?|ignor(?:e|es|ing)|violat(?:e|es|ing)|def(?:y|ies|ying)) {_ARTICLE}"
-                f"{{0,3}}(?:\\w+ )?{_GOOD}\\b",
                 "(?:without|no|n't have|not have) (?:\\w+ ){0,2}(?:remorse|concern|regard|respect"
                 "|consideration)s? (?:for|to|or|about) (?:\\w+ ){0,2}(?:ethic|moral|legal"
                 "|laws?\\b)",
@@ -221,6 +219,8 @@ FAMILIES: dict[str, tuple[tuple[float, tuple[str, ...]], ...]] = {
                 f"{_WRONG}(?: and/or | and | or |, |/)(?:or |and |otherwise )?{_BAD}",
                 f"{_BAD}(?: and/or | and | or |, |/)(?:or |and |otherwise )?{_WRONG}",
                 "(?:not|n't|never) (?:have|has|possess) (?:any |to follow |\\w+ )?(?:ethic|moral)",
+                f"(?:disregards?|ignor(?:e|es|ing)|violat(?:e|es|ing)|def(?:y|ies|ying)) {_ARTICLE}"
+                f"{{0,3}}(?:\\w+ )?{_GOOD}\\b",
                 "(?:ethics|safety|content|refusal|moral) (?:filters?|restrictions?|mechanisms?"
                 "|guidelines|protocols?|measures?) (?:are )?(?:now )?(?:none|disabled|off)\\b",
                 "(?:no|without(?: any)?) (?:safety|content|ethical|moral) (?:filters?|guidelines?"
