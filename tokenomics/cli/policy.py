@@ -1,14 +1,21 @@
-"""Check policies before a token gets them.
+"""Check policies before a token gets them, and explain what they do with a request.
 
 `check` says of each file whether it is valid; what is wrong with it, with the JSON path; and what
 is valid but hardly meant so. It needs no token, no database and no network. Providers are compared
 with this installation's if it has a config.
 
-Exit status: 0 if all are valid, warnings or not; 5 if one is not; 3 if a file does not exist.
+`explain` says step by step what the proxy would do with a request, and what decided each step. It
+takes a token or a policy file, a model, and a body if you have one; it sends nothing. A running
+proxy does the same for a live request with its counts: header `x-tokenomics-explain: 1`, with
+admin.auth.password in `x-tokenomics-admin`.
+
+Exit status of `check`: 0 if all are valid, warnings or not; 5 if one is not; 3 if a file does not exist.
 
 examples:
   tokenomics policy check lead-engineer.json
   tokenomics policy check policies/*.json --json
+  tokenomics policy explain --name alice --model gpt-4o --body request.json
+  tokenomics policy explain --file contractor.json --model o3 --path /v1/responses
   tokenomics token get --name alice --json | jq .policy | tokenomics policy check -
 """
 
@@ -19,6 +26,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tokenomics.cli import explaining
 from tokenomics.cli.context import Context
 from tokenomics.config.providers import build_providers
 from tokenomics.errors import Failed, Invalid, NotFound
@@ -44,10 +52,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "check", help="validate policies, and warn of what is odd", prog=f"{parser.prog} check"
     )
     check.add_argument("files", nargs="+", metavar="FILE", help="a policy in JSON; - for stdin")
+    what = commands.add_parser(
+        "explain", help="what would become of a request, and why", prog=f"{parser.prog} explain"
+    )
+    explaining.configure(what)
 
 
 def run(context: Context, args: argparse.Namespace) -> int:
     """Run one subcommand."""
+    if args.action == "explain":
+        return explaining.run(context, args)
     texts = [(name, _read(name)) for name in args.files]
     site = _site(context)
     verdicts = [_judge(name, text, site) for name, text in texts]

@@ -169,7 +169,8 @@ async def _rules(case: Case, target: Target, told: Explanation) -> None:
         return
     made = await inspected(case.ask, target, case.content_type)
     found = {finding.rule: finding for finding in made.findings}
-    lines = [f"{len(case.ask.texts)} texts"]
+    count = len(case.ask.texts)
+    lines = [f"{count} text{'' if count == 1 else 's'} to look at"]
     for i, rule in enumerate(target.rules):
         lines.append(f"{_name(i, rule)}: {_verdict(rule, found.get(rule))}")
     if made.blocked is not None:
