@@ -1,6 +1,8 @@
 """The one module that knows RE2: linear time, and the dialect users' policies are written in.
 
-https://github.com/google/re2/wiki/Syntax. Search semantics, as Go's `MatchString` has them.
+https://github.com/google/re2/wiki/Syntax. Search semantics, as Go's `MatchString` has them. RE2
+works on UTF-8, and so do the scanners: the wrapper would encode a str anew for every call. A search
+lets go of the GIL, so that one in a thread holds up nobody, however long the text.
 """
 
 from __future__ import annotations
@@ -17,14 +19,20 @@ MAX_PATTERN_MEMORY = 8 << 20
 _options = re2.Options()
 _options.max_mem = MAX_PATTERN_MEMORY
 _options.log_errors = False
+_options.never_capture = True  # finding groups takes a second, slower pass
 
 
 class BadPattern(ValueError):
     """RE2 refuses the pattern; the message is its reason."""
 
 
+def encoded(text: str) -> bytes:
+    """UTF-8; lone surrogates, which JSON can hold, as three bytes that are one character to RE2."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 class Pattern:
-    """A compiled pattern over str."""
+    """A compiled pattern. Positions are bytes of UTF-8, save where a str is given."""
 
     __slots__ = ("_regexp", "source")
 
@@ -32,16 +40,49 @@ class Pattern:
         self.source = source
         self._regexp = regexp
 
+    def search(self, data: bytes, start: int = 0, end: int | None = None) -> tuple[int, int] | None:
+        """The first match that lies between `start` and `end`. What stands before and behind them
+        is seen by `^`, `$` and `\\b`."""
+        match = self._regexp.search(data, start, end)
+        return None if match is None else match.span()
+
+    def matches(
+        self, data: bytes, start: int = 0, end: int | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """All matches, leftmost first, non-overlapping, empty ones included."""
+        end = len(data) if end is None else end
+        while start <= end and (span := self.search(data, start, end)) is not None:
+            yield span
+            start = span[1] if span[1] > span[0] else after(data, span[1])
+
     def found_in(self, text: str) -> bool:
         """Whether the pattern matches anywhere in `text`."""
-        return self._regexp.search(text) is not None
+        return self._regexp.search(encoded(text)) is not None
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where it matches: non-overlapping, leftmost first, never empty."""
-        for match in self._regexp.finditer(text):
-            start, end = match.span()
+        """Where it matches, in characters: non-overlapping, leftmost first, never empty."""
+        data, chars, done = encoded(text), 0, 0
+        for start, end in self.matches(data):
             if end > start:
-                yield start, end
+                chars += length(data, done, start)
+                yield chars, (chars := chars + length(data, start, end))
+                done = end
+
+
+_CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of UTF-8 that begin no character
+
+
+def length(data: bytes, start: int, end: int) -> int:
+    """How many characters begin between two places of UTF-8."""
+    return len(data[start:end].translate(None, _CONTINUATION))
+
+
+def after(data: bytes, place: int) -> int:
+    """Where the next character behind `place` begins; beyond the end if there is none."""
+    place += 1
+    while place < len(data) and data[place] & 0xC0 == 0x80:
+        place += 1
+    return place
 
 
 @functools.lru_cache(maxsize=4096)  # many tokens share few policies
