@@ -14,7 +14,8 @@ from tokenomics.dialects.texts import joins
 from tokenomics.errors import Refusal
 from tokenomics.policy.limits import Lease
 from tokenomics.policy.route import Target
-from tokenomics.policy.rules import Finding, inspect
+from tokenomics.policy.rules import Finding
+from tokenomics.policy.scan import inspect
 
 # A body above this is parsed, or inspected, in a thread: it would hold up everybody else for more
 # than a few milliseconds. Below, the thread itself costs more than it gives.

@@ -17,7 +17,8 @@ from tokenomics.dialects.screened import FORMS, ScreenedStream
 from tokenomics.dialects.texts import masked
 from tokenomics.errors import Refusal
 from tokenomics.gateway.inspection import INSPECT_THREAD_BYTES, Tell
-from tokenomics.policy.rules import Finding, Rule, inspect
+from tokenomics.policy.rules import Finding, Found, Rule
+from tokenomics.policy.scan import inspect
 from tokenomics.policy.screen import Screen
 
 # Answers of these kinds hold no text: pictures and sound.

@@ -1,11 +1,13 @@
-"""Content rules: what a text matches, and what is masked in it. Nothing here keeps matched text."""
+"""Content rules and what they find. Nothing here keeps matched text.
+
+`plan` makes of rules what is to be searched, `scan` applies it to whole texts, `screen` to streams.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenomics.policy.detectors import DETECTORS
 from tokenomics.policy.regexes import Pattern
 
 MASK = "[REDACTED]"
@@ -31,22 +33,10 @@ class Rule:
         """Whether the rule looks at `direction`: "input" or "output"."""
         return self.scope in (direction, "both")
 
-    def hits(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """Every match in `text` as (start, end, what); what names the kind, never the text."""
-        if self.pattern is not None:
-            for start, end in self.pattern.spans(text):
-                yield start, end, self.type
-        for kind in self.kinds:
-            for start, end in DETECTORS[kind].spans(text):
-                yield start, end, kind
-
-    def matches(self, text: str) -> Iterator[str]:
-        """What matches anywhere in `text`, named once. An empty match is one too, as in Go."""
-        if self.pattern is not None and self.pattern.found_in(text):
-            yield self.type
-        for kind in self.kinds:
-            if next(DETECTORS[kind].spans(text), None) is not None:
-                yield kind
+    @property
+    def whats(self) -> tuple[str, ...]:
+        """What it can find: its kinds, or its type."""
+        return self.kinds if self.type == "pii" else (self.type,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,43 +63,47 @@ class Inspection:
     blocked: Finding | None
 
 
-def inspect(
-    texts: Sequence[str], rules: Iterable[Rule], direction: str, joins: object = ()
-) -> Inspection:
-    """Apply every rule that covers `direction` to every text.
+class Found:
+    """What rules have matched so far in one request or answer, each kind of a rule once.
 
-    All rules see the text as it was sent, so that masking one thing cannot hide another.
+    The scans that share one own it together; it only ever grows.
     """
-    found: dict[Rule, dict[str, None]] = {}
-    edits: list[list[tuple[int, int, str]]] = [[] for _ in texts]
-    for rule in rules:
-        if not rule.covers(direction):
-            continue
-        for i, text in enumerate(texts):
-            if rule.action == "mask":
-                for start, end, what in rule.hits(text):
-                    found.setdefault(rule, {})[what] = None
-                    edits[i].append((start, end, rule.replacement))
-            else:
-                for what in rule.matches(text):
-                    found.setdefault(rule, {})[what] = None
-    findings = tuple(Finding(rule, tuple(what)) for rule, what in found.items())
-    blocked = next((f for f in findings if f.rule.action == "fail"), None)
-    masked = tuple(
-        _replace(text, spans) if spans else text for text, spans in zip(texts, edits, strict=True)
-    )
-    return Inspection(findings, masked, blocked)
 
+    __slots__ = ("_all", "_told", "failed", "rules")
 
-def _replace(text: str, spans: list[tuple[int, int, str]]) -> str:
-    """`text` with each span replaced; spans that overlap become one, by the first's text."""
-    out: list[str] = []
-    done = 0
-    for start, end, replacement in sorted(spans, key=lambda s: (s[0], -s[1])):
-        if start < done:
-            done = max(done, end)
-            continue
-        out += (text[done:start], replacement)
-        done = end
-    out.append(text[done:])
-    return "".join(out)
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.failed = False
+        self._all: set[tuple[int, str]] = set()
+        self._told: set[tuple[int, str]] = set()
+
+    def __contains__(self, match: tuple[int, str]) -> bool:
+        return match in self._all
+
+    def add(self, rule: int, what: str) -> None:
+        """The rule with this index matched."""
+        self._all.add((rule, what))
+        self.failed = self.failed or self.rules[rule].action == "fail"
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All so far, in the policy's order."""
+        return self._findings(self._all)
+
+    def news(self) -> tuple[Finding, ...]:
+        """What was found since the last call."""
+        fresh = self._all - self._told
+        self._told |= fresh
+        return self._findings(fresh) if fresh else ()
+
+    @property
+    def blocked(self) -> Finding | None:
+        """The first finding of a failing rule, in the policy's order."""
+        return next((f for f in self.findings if f.rule.action == "fail"), None)
+
+    def _findings(self, matches: set[tuple[int, str]]) -> tuple[Finding, ...]:
+        made = []
+        for i in sorted({i for i, _ in matches}):
+            rule = self.rules[i]
+            made.append(Finding(rule, tuple(w for w in rule.whats if (i, w) in matches)))
+        return tuple(made)

@@ -1,0 +1,261 @@
+"""Rules applied to whole texts.
+
+A request holds hundreds of short texts, and each search costs a microsecond before it begins: short
+texts are searched together, joined by line breaks, and one by one only where that found something.
+In joined texts a pattern may match what it matches in no text alone, but never less.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from tokenomics.policy.detectors import fold
+from tokenomics.policy.jailbreak import signals
+from tokenomics.policy.plan import Group, Look, Plan, plan_for
+from tokenomics.policy.rules import Found, Inspection, Rule
+from tokenomics.policy.views import View
+
+SHORT = 1024  # characters; a longer text is worth a search of its own
+BLOCK = 4096  # characters of short texts that are searched together
+# How far from the seam between two texts a match across it is looked for, in characters.
+SEAM = 512
+
+
+class Edit(NamedTuple):
+    """Characters that a rule masks. Sorted: the leftmost first, then the longest, then that of the
+    first rule."""
+
+    start: int
+    minus_end: int
+    rule: int
+
+    @property
+    def end(self) -> int:
+        """Behind the last character."""
+        return -self.minus_end
+
+
+def inspect(
+    texts: Sequence[str],
+    rules: Iterable[Rule],
+    direction: str,
+    joins: Sequence[tuple[int, int]] = (),
+) -> Inspection:
+    """Apply every rule that covers `direction` to every text.
+
+    All rules see the text as it was sent, so that masking one thing cannot hide another. `joins`
+    are ranges [first, last) of texts that their reader sees as one, in order, none over another:
+    what begins in one text and ends in another is found too, if it lies within SEAM characters of
+    where they meet. Its replacement stands where it begins.
+    """
+    plan = plan_for(tuple(rules), direction)
+    found = Found(plan.rules)
+    edits: dict[int, list[Edit]] = {}
+    if plan.groups:
+        for block in _blocks(texts):
+            _search_block(plan, texts, block, found, edits)
+    masked = list(texts)
+    for first, last in _units(len(texts), joins):
+        together = texts[first:last]
+        starts = list(accumulate(map(len, together), initial=0))
+        own = [
+            Edit(edit.start + start, edit.minus_end - start, edit.rule)
+            for i, start in zip(range(first, last), starts, strict=False)
+            for edit in edits.get(i, ())
+        ]
+        if last - first > 1:
+            own += _across(plan, "".join(together), starts[1:-1], found)
+        if own:
+            masked[first:last] = _cut(together, sorted(own), plan.rules)
+        if plan.judges:
+            judge(plan, signals(fold("".join(together))[0]), found)
+    return Inspection(found.findings, tuple(masked), found.blocked)
+
+
+def judge(plan: Plan, families: Iterable[tuple[str, float]], found: Found) -> None:
+    """What the jailbreak rules say to what was found in one text."""
+    weights: dict[str, float] = {}
+    for family, weight in families:
+        weights[family] = max(weight, weights.get(family, 0.0))
+    score = sum(weights.values())
+    for i in plan.judges if weights else ():
+        if score >= plan.rules[i].threshold:
+            found.add(i, plan.rules[i].type)
+
+
+def _units(count: int, joins: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The joins, and each text that is in none by itself."""
+    at = 0
+    for first, last in [*joins, (count, count)]:
+        yield from ((i, i + 1) for i in range(at, first))
+        if last > first:
+            yield first, last
+        at = last
+
+
+# Finding
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[int]]:
+    """Which texts are searched together. Empty ones are texts too: `^$` matches them."""
+    block: list[int] = []
+    size = 0
+    for i, text in enumerate(texts):
+        if len(text) > SHORT:
+            yield [i]
+            continue
+        block.append(i)
+        size += len(text) + 1
+        if size > BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _search_block(
+    plan: Plan,
+    texts: Sequence[str],
+    block: list[int],
+    found: Found,
+    edits: dict[int, list[Edit]],
+) -> None:
+    for group in plan.groups:
+        views: dict[int, View] = {}
+        if len(block) > 1:
+            looks, start = _matching(group, "\n".join([texts[i] for i in block])), 0
+        else:
+            views[block[0]] = view = group.view(texts[block[0]])
+            looks, start = _from_first(group, view)
+        for look in looks:
+            for i in block:
+                if needless(look, found):
+                    break
+                view = views.get(i) or views.setdefault(i, group.view(texts[i]))
+                if made := _search(plan, look, view, start, found):
+                    edits.setdefault(i, []).extend(made)
+
+
+def _matching(group: Group, joined: str) -> Sequence[Look]:
+    """The looks that may match one of the texts that were joined."""
+    data = group.view(joined).data
+    if group.loose is not None and group.loose.search(data) is None:
+        return ()
+    return [k for k in group.looks if k.loose is None or k.loose.search(data) is not None]
+
+
+def _from_first(group: Group, view: View) -> tuple[Sequence[Look], int]:
+    """The looks that may match a text, and where the first match is."""
+    if group.any is None:
+        return group.looks, view.first
+    first = group.any.search(view.data, view.first)
+    return ((), 0) if first is None else (group.looks, first[0])
+
+
+def needless(look: Look, found: Found) -> bool:
+    """Whether nothing that it could find would be new."""
+    return not look.masks and all(user in found for user in look.users)
+
+
+def _search(plan: Plan, look: Look, view: View, begin: int, found: Found) -> list[Edit]:
+    edits: list[Edit] = []
+    for start, end in look.pattern.matches(view.data, begin):
+        edits += take(plan, look, look.spans(view, start, end), start == end, found)
+        if needless(look, found):
+            break
+    return edits
+
+
+def take(
+    plan: Plan, look: Look, spans: Sequence[tuple[int, int]], empty: bool, found: Found
+) -> Iterator[Edit]:
+    """Note what a match holds, and give what is masked of it. An empty match masks nothing, and is
+    one to the other rules, as in Go."""
+    for rule, what in look.users:
+        masks = plan.rules[rule].action == "mask"
+        if spans or (empty and not masks and look.refine is None):
+            found.add(rule, what)
+        if masks:
+            yield from (Edit(start, -end, rule) for start, end in spans)
+
+
+def _across(plan: Plan, whole: str, seams: list[int], found: Found) -> Iterator[Edit]:
+    """What lies across the places where texts meet."""
+    for first, last in _windows(seams, len(whole)):
+        for group in plan.groups:
+            view = _window(group, whole, first, last)
+            looks, at = _from_first(group, view)
+            for look in looks:
+                if needless(look, found):
+                    continue
+                for start, end in look.pattern.matches(view.data, at, view.last):
+                    spans = [(a + first, b + first) for a, b in look.spans(view, start, end)]
+                    across = [(a, b) for a, b in spans if _between(seams, a, b)]
+                    yield from take(plan, look, across, False, found)
+
+
+def _windows(seams: list[int], size: int) -> Iterator[tuple[int, int]]:
+    """What is near a seam, each part once, so that a thousand short texts stay linear."""
+    first = last = 0
+    for seam in seams:
+        if seam - SEAM > last:
+            if last:
+                yield first, last
+            first = seam - SEAM
+        last = min(seam + SEAM, size)
+    if last:
+        yield first, last
+
+
+def _window(group: Group, whole: str, first: int, last: int) -> View:
+    """A part of a text, with the characters around it as its neighbourhood."""
+    around = 8  # characters: enough for one to be seen
+    before = group.view(whole[max(0, first - around) : first]).data
+    behind = group.view(whole[last : last + around]).data
+    return group.view(whole[first:last], before, behind)
+
+
+def _between(seams: list[int], start: int, end: int) -> bool:
+    """Whether one of the seams lies inside."""
+    i = bisect_right(seams, start)
+    return i < len(seams) and seams[i] < end
+
+
+# Masking
+
+
+def _cut(texts: Sequence[str], edits: Iterable[Edit], rules: Sequence[Rule]) -> Iterator[str]:
+    """Texts that follow each other, with each edit of them as a whole applied."""
+    spans = merged(edits)
+    span = next(spans, None)
+    begin = 0
+    for text in texts:
+        end = begin + len(text)
+        pieces: list[str] = []
+        done = begin
+        while span is not None and span.start < end:
+            if span.start >= begin:
+                pieces += (text[done - begin : span.start - begin], rules[span.rule].replacement)
+            done = min(span.end, end)
+            if span.end > end:
+                break
+            span = next(spans, None)
+        yield "".join([*pieces, text[done - begin :]]) if done > begin else text
+        begin = end
+
+
+def merged(edits: Iterable[Edit]) -> Iterator[Edit]:
+    """Of sorted edits, those that overlap as one, by the first's rule."""
+    last: Edit | None = None
+    for edit in edits:
+        if last is None or edit.start >= last.end:
+            if last is not None:
+                yield last
+            last = edit
+        elif edit.end > last.end:
+            last = last._replace(minus_end=edit.minus_end)
+    if last is not None:
+        yield last
