@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from tokenomics import strictjson
 from tokenomics.dialects.ask import Usage
-from tokenomics.dialects.texts import Text, Words, replaced, walk
+from tokenomics.dialects.texts import OWN_JSON, Text, Words, replaced, walk
 
 _USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _NEAR = 256  # bytes at either end of a body within which its brace is looked for first
@@ -33,7 +33,14 @@ _SKIP = frozenset(
     " call_id item_id tool_use_id tool_call_id response_id previous_response_id file_id"
     " container_id system_fingerprint service_tier provider media_type format".split()
 )
-WORDS = Words(frozenset(), _SKIP, keys=False, free=frozenset({"input"}))
+WORDS = Words(frozenset(), _SKIP, keys=False, below={"input": OWN_JSON})
+# Sound in pieces: the key of its base64, by the type of the event. Chat's has no type.
+_SOUND = {
+    "speech.audio.delta": ("audio",),
+    "response.audio.delta": ("delta",),
+    "response.output_audio.delta": ("delta",),
+}
+_CHAT_SOUND = ("audio", "data")
 # Top-level keys that repeat the request or count; `instructions` are put right apart.
 _NO_TEXT = frozenset("usage tools tool_choice metadata instructions x_groq timings".split())
 
@@ -136,12 +143,13 @@ def answer_texts(document: Any) -> list[Text]:
     if not isinstance(document, dict):
         return walk(document, (), WORDS)
     out: list[Text] = []
+    sound = _SOUND.get(str(document.get("type")), _CHAT_SOUND)
     for key, value in document.items():
         if key == "response" and isinstance(value, dict):  # a stream's event around the whole
             out += [Text((key, *text.path), text.value) for text in answer_texts(value)]
         elif key not in _NO_TEXT and not (isinstance(value, str) and key in _SKIP):
             out += walk(value, (key,), WORDS)
-    return out
+    return [text for text in out if text.path[-len(sound) :] != sound]
 
 
 def without_logprobs(document: Any) -> Any:

@@ -16,7 +16,7 @@ from tokenomics.dialects.ask import (
     check_messages,
 )
 from tokenomics.dialects.openai import KNOWN, SCHEMAS, message_texts, message_turns
-from tokenomics.dialects.texts import Key, Text, Words, walk
+from tokenomics.dialects.texts import OWN_JSON, Key, Text, Words, walk
 from tokenomics.errors import Refusal
 
 _ROLES = frozenset("user assistant system".split())
@@ -28,14 +28,14 @@ _BLOCKS = Words(
     | _SKIP
     | frozenset(
         "system source thinking citations cited_text context is_error input_schema signature"
-        " enabled output_config effort".split()
+        " enabled output_config effort context_management edits trigger value".split()
     ),
     _SKIP,
-    free=frozenset({"input"}),  # of a tool call: the tool's own JSON
+    below={"input": OWN_JSON},  # of a tool call: the tool's own JSON
 )
 _HIDDEN = frozenset(
     "model stream max_tokens temperature top_p top_k metadata service_tier thinking"
-    " context_management container mcp_servers inference_geo speed betas cache_control".split()
+    " container mcp_servers inference_geo speed betas cache_control".split()
 )
 
 

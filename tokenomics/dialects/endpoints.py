@@ -17,6 +17,9 @@ ENDPOINTS: dict[str, Endpoint] = {
 # What some providers take as more models to try (https://openrouter.ai/docs/model-routing): it
 # would go past the policy's list.
 _ROUTING = frozenset({"models", "fallbacks", "route"})
+# The fields of known forms that are files. Anything else there is text: a prompt is one, too, if it
+# is sent as a file.
+_FILES = frozenset({"file", "image", "image[]", "mask"})
 
 
 def open_endpoint(path: str) -> Endpoint:
@@ -75,13 +78,15 @@ def _parse(
     endpoint: Endpoint, body: bytes, content_type: str
 ) -> tuple[Form | None, dict[str, Any]]:
     if endpoint.form and is_form(content_type):
-        return _parse_form(body, content_type, text_files=False)
+        return _parse_form(body, content_type, _FILES)
     return None, _parse_json(body)
 
 
-def _parse_form(body: bytes, content_type: str, *, text_files: bool) -> tuple[Form, dict[str, Any]]:
+def _parse_form(
+    body: bytes, content_type: str, files: frozenset[str] | None
+) -> tuple[Form, dict[str, Any]]:
     try:
-        return parse(body, content_type, text_files=text_files)
+        return parse(body, content_type, files)
     except BadForm as e:
         message = f"the request body is not a form that may pass: {e}"
         raise Refusal("invalid_request", message) from None
@@ -103,7 +108,7 @@ def _read_open(endpoint: Endpoint, body: bytes, content_type: str) -> Ask:
     document: dict[str, Any] = {}
     blind = False
     if is_form(content_type):
-        form, document = _parse_form(body, content_type, text_files=True)
+        form, document = _parse_form(body, content_type, None)
         blind = form.blind
     elif body.lstrip()[:1] in (b"{", b"["):
         document = _parse_json(body)

@@ -1,24 +1,30 @@
 """Bodies of multipart/form-data (RFC 7578), read strictly and written anew.
 
 Whatever two parsers could read differently is refused: a preamble, a boundary inside a part, two
-parts of one name, transfer encodings. What goes to a provider is written from what was read here,
-with a boundary of ours, so that it can only be read in this one way.
+parts of one name, backslashes in names, charsets, transfer encodings. What goes to a provider is
+written from what was read here, with a boundary of ours, so that it can only be read in this one
+way.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 MAX_PARTS = 256
 MAX_PART_HEAD = 8192  # bytes; a name, a file name and a type
 _BOUNDARY = re.compile(r'boundary=(?:"([^"\\]*)"|([^\s;"]+))', re.IGNORECASE)
 _BCHARS = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046 5.1.1
-_PARAMETER = re.compile(r';\s*([a-z]+\*?)\s*=\s*(?:"((?:[^"\\\x00-\x1f]|\\[^"])*)"|([^\s;"]+))')
+_PARAMETER = re.compile(r';\s*([a-z]+\*?)\s*=\s*(?:"([^"\\]*)"|([^\s;"\\]+))')
+_FIELD_NAME = re.compile(r"[a-z0-9-]+")
 _ENCODINGS = ("7bit", "8bit", "binary")
+_CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
+_CHARSETS = ("utf-8", "us-ascii")
+# The document's key for the names of files; no field can be called that.
+FILENAMES = '"filename"'
 
 
 class BadForm(ValueError):
@@ -37,9 +43,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The parts in order; the texts among them are in the document under their names."""
+    """The parts in order; the texts among them are in the document under their names, and with
+    `filenames_read` the names of files under FILENAMES."""
 
     parts: tuple[Part, ...]
+    filenames_read: bool = False
 
     @property
     def blind(self) -> bool:
@@ -52,34 +60,50 @@ def is_form(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
 
-def parse(body: bytes, content_type: str, *, text_files: bool) -> tuple[Form, dict[str, Any]]:
+def parse(
+    body: bytes, content_type: str, files: frozenset[str] | None
+) -> tuple[Form, dict[str, Any]]:
     """A form and its texts: {name: text, or a list of texts for a name that ends in `[]`}.
 
-    With `text_files`, the content of files is text where it is UTF-8. Raises BadForm.
+    `files` are the fields that may hold a file; what else is sent as one is text. With None, which
+    is for forms that nobody here knows, a file is text where it is UTF-8, and the names of files
+    are texts, too, in a list under FILENAMES. Raises BadForm.
     """
     boundary = b"--" + _boundary(content_type)
     if not body.startswith(boundary + b"\r\n"):
         raise BadForm("the body does not begin with its boundary")
-    chunks = body[len(boundary) :].split(b"\r\n" + boundary)
+    chunks = body[len(boundary) :].split(b"\r\n" + boundary, MAX_PARTS + 1)
+    if len(chunks) > MAX_PARTS + 1:
+        raise BadForm(f"it has more than {MAX_PARTS} parts")
     if chunks.pop() not in (b"--", b"--\r\n"):
         raise BadForm("the body does not end with its boundary")
     if not chunks:
         raise BadForm("it has no part")
-    if len(chunks) > MAX_PARTS:
-        raise BadForm(f"more than {MAX_PARTS} parts")
     parts, document = [], dict[str, Any]()
     for i, chunk in enumerate(chunks):
         if not chunk.startswith(b"\r\n"):
             raise BadForm(f"part {i} holds the boundary")
-        part, text = _part(chunk[2:], i, text_files)
+        part, text = _part(chunk[2:], i, files)
         parts.append(part)
-        if part.name.endswith("[]"):
+        if _is_list(part.name):
             document.setdefault(part.name, []).extend([] if text is None else [text])
         elif any(part.name == other.name for other in parts[:-1]):
             raise BadForm(f"the field {part.name!r} stands twice")
         elif text is not None:
             document[part.name] = text
-    return Form(tuple(parts)), document
+    names = [part.filename for part in parts if part.filename is not None]
+    if files is None and names:
+        document[FILENAMES] = names
+    return Form(tuple(parts), FILENAMES in document), document
+
+
+def _is_list(name: str) -> bool:
+    return name.endswith("[]")
+
+
+def _names(parts: Sequence[Part]) -> list[str]:
+    """The names that stand in the document, in its order."""
+    return list(dict.fromkeys([p.name for p in parts if p.data is None or _is_list(p.name)]))
 
 
 def _boundary(content_type: str) -> bytes:
@@ -90,7 +114,7 @@ def _boundary(content_type: str) -> bytes:
     return value.encode()
 
 
-def _part(chunk: bytes, number: int, text_files: bool) -> tuple[Part, str | None]:
+def _part(chunk: bytes, number: int, files: frozenset[str] | None) -> tuple[Part, str | None]:
     # A part without headers would begin with the empty line.
     head, gap, data = chunk.partition(b"\r\n\r\n")
     if not gap or len(head) > MAX_PART_HEAD:
@@ -100,12 +124,17 @@ def _part(chunk: bytes, number: int, text_files: bool) -> tuple[Part, str | None
     if fields.get("content-transfer-encoding", "binary").lower() not in _ENCODINGS:
         raise BadForm(f"the field {name!r} has a transfer encoding")
     type_ = fields.get("content-type", "")
-    if filename is not None and not text_files:
+    if not type_.isascii():
+        raise BadForm(f"the content type of the field {name!r} is not ASCII")
+    if filename is not None and files is not None and name in files:
         return Part(name, filename, type_, data), None
+    charsets = [charset.lower() for charset in _CHARSET.findall(type_)]
+    if name == "_charset_" or not all(charset in _CHARSETS for charset in charsets):
+        raise BadForm(f"the field {name!r} names a charset that is not UTF-8")
     try:
         return Part(name, filename, type_, None), data.decode()
     except UnicodeDecodeError:
-        if filename is None:
+        if filename is None or files is not None:
             raise BadForm(f"the field {name!r} is not UTF-8") from None
         return Part(name, filename, type_, data), None
 
@@ -119,9 +148,9 @@ def _head(head: bytes, number: int) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.lower()
-        if not colon or not name.replace("-", "").isalnum() or name in fields:
+        if not colon or not _FIELD_NAME.fullmatch(name) or name in fields:
             raise BadForm(f"the head of part {number} is malformed")
-        if any(char < " " and char != "\t" for char in value):
+        if any(char in "\x7f\x85\u2028\u2029" or "\t" != char < " " for char in value):
             raise BadForm(f"the head of part {number} holds control characters")
         fields[name] = value.strip()
     return fields
@@ -138,31 +167,35 @@ def _disposition(value: str, number: int) -> tuple[str, str | None]:
             break
         parameters[match[1]] = match[2] if match[2] is not None else match[3]
         at = match.end()
-    if at < len(rest) or not parameters.get("name"):
-        raise BadForm(f"part {number} has no name, or more than that says")
-    filename = parameters.get("filename", parameters.get("filename*"))
-    return parameters["name"], filename
+    name = parameters.get("name", "")
+    if at < len(rest) or not name or name != name.strip():
+        raise BadForm(
+            f"part {number} needs a content-disposition of form-data with a name, perhaps a file"
+            " name, and no backslashes"
+        )
+    return name, parameters.get("filename", parameters.get("filename*"))
 
 
 def encode(form: Form, document: Mapping[str, Any]) -> tuple[bytes, str]:
-    """A form with the texts of `document`, and its content type. Texts that the form has no part
-    for are added."""
+    """A form with the texts of `document`, and its content type. The document is the one that was
+    read, in its order: values and keys may have changed, and fields may have been added."""
+    keys = list(document)
+    texts = [iter(v if isinstance(v, list) else [v]) for v in document.values()]
+    places = {name: i for i, name in enumerate(_names(form.parts))}
+    filenames = texts[len(places)] if form.filenames_read else None
     items: list[tuple[Part, bytes]] = []
-    used: dict[str, int] = {}
     for part in form.parts:
-        if part.data is not None:
-            items.append((part, part.data))
-            continue
-        value = document[part.name]
-        if isinstance(value, list):
-            index = used[part.name] = used.get(part.name, -1) + 1
-            value = value[index]
-        else:
-            used[part.name] = 0
-        items.append((part, str(value).encode()))
-    for name, value in document.items():
-        if name not in used and not isinstance(value, list):
-            items.append((Part(name, None, "", None), str(value).encode()))
+        place = places.get(part.name)
+        data = part.data
+        if place is not None:
+            data = str(next(texts[place])).encode() if data is None else data
+            part = replace(part, name=keys[place])
+        if filenames is not None and part.filename is not None:
+            part = replace(part, filename=str(next(filenames)))
+        assert data is not None, "a part without data is a text of the document"
+        items.append((part, data))
+    for name in keys[len(places) + form.filenames_read :]:
+        items.append((Part(name, None, "", None), str(document[name]).encode()))
     digest = hashlib.sha256(b"".join(data for _, data in items)).hexdigest()[:32]
     boundary = f"tokenomics-{digest}"  # no text can hold what its own digest decides
     out = []

@@ -2,7 +2,11 @@
 
 Each string inside is a text of its own, looked at with its escapes undone and written with new
 ones; a number is looked at whole. So what a mask puts there leaves the JSON valid, and no `\\u0040`
-hides an address. What turns out to be no JSON goes on as plain text.
+hides an address. What turns out to be no JSON goes on as plain text from where that shows: a
+number or a literal is held until what follows it shows that it is one, and a string's quotes end
+every match anyway.
+
+Two keys that a mask makes equal stay two: what went out cannot be taken back.
 """
 
 from __future__ import annotations
@@ -12,11 +16,19 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-_STRUCTURE = re.compile(r'[^"0-9-]+')
-_NUMBER = re.compile(r"[0-9+\-.eE]+")
+_SPACE = re.compile(r"[ \t\r\n]+")
+_SCALAR = re.compile(r"[0-9A-Za-z+\-.]+")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_LITERALS = frozenset({"true", "false", "null"})
+MAX_SCALAR = 4300  # characters of a number; Python converts no longer integers
 _PLAIN = re.compile(r'[^"\\]+')
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _HEX4 = re.compile(r"[0-9a-fA-F]{4}")
+_HEX = re.compile(r"[0-9a-fA-F]*")
+_LOW = re.compile(r"\\?|\\u[0-9a-fA-F]*")  # the beginning of the second half of a pair
+# Where the text stands: before a value, an object's first key, its next key, a colon; after a
+# value in an object or array; after a scalar that is all there is.
+_VALUE, _FIRST_KEY, _KEY, _COLON, _AFTER, _ENDED = range(6)
 
 
 class Screen(Protocol):
@@ -34,8 +46,13 @@ class JsonScreen:
 
     def __init__(self, open_screen: Callable[[], Screen]) -> None:
         self._open = open_screen
+        self._state = _VALUE
+        self._nesting: list[str] = []  # the brackets that will close what is open
         self._string: Screen | None = None  # while inside a string
-        self._number = ""
+        self._is_key = False
+        self._scalar: list[str] = []  # a number or literal, and the space behind it
+        self._scalar_size = 0
+        self._spaced = False  # whether the scalar has ended
         self._pending = ""  # an escape that has not come whole
         self._plain: Screen | None = None  # once it is known to be no JSON
 
@@ -51,65 +68,125 @@ class JsonScreen:
             if self._plain is not None:
                 out.append(self._plain.feed(text[at:]))
                 break
-            at = self._in_string(text, at, out) if self._string else self._outside(text, at, out)
+            if self._string is not None:
+                at = self._in_string(self._string, text, at, out)
+            else:
+                at = self._outside(text, at, out)
         return "".join(out)
 
     def end(self) -> str:
         """The rest. A string that never ended stays one without an end."""
-        if self._plain is not None:
-            return self._plain.end()
-        out = [self._take_number()] if self._number else []
+        out: list[str] = []
         if self._string is not None:
             out.append(_escaped(self._string.feed(self._pending) + self._string.end()))
             self._string = None
+        elif self._scalar:
+            self._end_scalar(out)
+        if self._plain is not None:
+            out.append(self._plain.end())
         return "".join(out)
 
     def _outside(self, text: str, at: int, out: list[str]) -> int:
-        match = _NUMBER.match(text, at) if self._number or text[at] in "-0123456789" else None
-        if match is not None:
-            self._number += match[0]
-            return match.end()
-        if self._number:
-            out.append(self._take_number())
-        if text[at] == '"':
-            out.append('"')
-            self._string = self._open()
-            return at + 1
-        match = _STRUCTURE.match(text, at)
-        assert match is not None, "a quote, a number, or something else"
-        if not _is_structure(match[0]):
-            self._plain = self._open()
+        space = _SPACE.match(text, at)
+        if space is not None:
+            self._keep(space[0], out)
+            return space.end()
+        scalar = None if self._spaced else _SCALAR.match(text, at)
+        if scalar is not None and self._state == _VALUE:
+            self._scalar.append(scalar[0])
+            self._scalar_size += len(scalar[0])
+            if self._scalar_size > MAX_SCALAR:
+                self._go_plain(out)
+            return scalar.end()
+        if self._scalar and (text[at] not in ",]}" or not self._nesting):
+            self._go_plain(out)  # two words, or a word and a quote
             return at
-        out.append(match[0])
-        return match.end()
+        if self._scalar:
+            self._end_scalar(out)
+        elif not self._structure(text[at]):
+            self._go_plain(out)
+        else:
+            out.append(text[at])
+            return at + 1
+        return at
 
-    def _take_number(self) -> str:
-        number, self._number = self._number, ""
-        screen = self._open()
-        shown = screen.feed(number) + screen.end()
-        return shown if shown == number else json.dumps(shown, ensure_ascii=False)
+    def _keep(self, space: str, out: list[str]) -> None:
+        """Space between tokens; behind a scalar it waits with it."""
+        if self._scalar:
+            self._scalar.append(space)
+            self._scalar_size += len(space)
+            self._spaced = True
+        else:
+            out.append(space)
 
-    def _in_string(self, text: str, at: int, out: list[str]) -> int:
-        assert self._string is not None
+    def _structure(self, char: str) -> bool:
+        """Take a character that is no scalar and no space; False if no JSON has it here."""
+        state = self._state
+        if char == '"' and state in (_VALUE, _FIRST_KEY, _KEY):
+            self._is_key = state != _VALUE
+            self._string = self._open()
+        elif char in "{[" and state == _VALUE:
+            self._nesting.append("}" if char == "{" else "]")
+            self._state = _FIRST_KEY if char == "{" else _VALUE
+        elif char == ":" and state == _COLON:
+            self._state = _VALUE
+        elif char == "," and state == _AFTER:
+            self._state = _KEY if self._nesting[-1] == "}" else _VALUE
+        elif self._nesting and char == self._nesting[-1] and state in (_AFTER, _FIRST_KEY, _VALUE):
+            self._nesting.pop()
+            # One more may follow: some providers send the calls of tools without their indexes.
+            self._state = _AFTER if self._nesting else _VALUE
+        else:
+            return False
+        return True
+
+    def _ended(self, *, key: bool = False) -> None:
+        """A string or scalar has ended."""
+        self._state = _COLON if key else _AFTER if self._nesting else _ENDED
+
+    def _end_scalar(self, out: list[str]) -> None:
+        """Let a whole scalar go, looked at if it is a number; or go on as plain text."""
+        held = "".join(self._scalar)
+        token = held.rstrip(" \t\r\n")
+        is_number = _NUMBER.fullmatch(token) is not None
+        if not is_number and token not in _LITERALS:
+            self._go_plain(out)
+            return
+        self._take_scalar()
+        self._ended()
+        if is_number:
+            value = str(json.loads(token))
+            screen = self._open()
+            shown = screen.feed(value) + screen.end()
+            if shown != value:
+                held = json.dumps(shown, ensure_ascii=False) + held[len(token) :]
+        out.append(held)
+
+    def _take_scalar(self) -> str:
+        held = "".join(self._scalar)
+        self._scalar, self._scalar_size, self._spaced = [], 0, False
+        return held
+
+    def _go_plain(self, out: list[str]) -> None:
+        self._plain = self._open()
+        out.append(self._plain.feed(self._take_scalar()))
+
+    def _in_string(self, screen: Screen, text: str, at: int, out: list[str]) -> int:
         match = _PLAIN.match(text, at)
         if match is not None:
-            out.append(_escaped(self._string.feed(match[0])))
+            out.append(_escaped(screen.feed(match[0])))
             return match.end()
         if text[at] == '"':
-            out.append(_escaped(self._string.end()) + '"')
+            out.append(_escaped(screen.end()) + '"')
             self._string = None
+            self._ended(key=self._is_key)
             return at + 1
         size, plain = _unescaped(text, at)
         if size == 0:
             self._pending = text[at:]
             return len(text)
-        out.append(_escaped(self._string.feed(plain)))
+        out.append(_escaped(screen.feed(plain)))
         return at + size
-
-
-def _is_structure(text: str) -> bool:
-    """Whether it is what JSON has between strings and numbers; literals may come in pieces."""
-    return all(char in " \t\r\n{}[]:,truefalsn" for char in text)
 
 
 def _unescaped(text: str, at: int) -> tuple[int, str]:
@@ -121,15 +198,14 @@ def _unescaped(text: str, at: int) -> tuple[int, str]:
     if char != "u":
         return 2, _ESCAPES.get(char, text[at : at + 2])
     digits = text[at + 2 : at + 6]
-    if len(digits) < 4:
-        return 0, ""
     if not _HEX4.fullmatch(digits):
-        return 2, text[at : at + 2]
+        cut = len(digits) < 4 and _HEX.fullmatch(digits)
+        return (0, "") if cut else (2, text[at : at + 2])
     code = int(digits, 16)
     if not 0xD800 <= code < 0xDC00:
         return 6, chr(code) if not 0xDC00 <= code < 0xE000 else "\ufffd"
     low = text[at + 6 : at + 12]
-    if len(low) < 6 and "\\u".startswith(low[:2]):
+    if len(low) < 6 and _LOW.fullmatch(low):
         return 0, ""
     if low[:2] != "\\u" or not _HEX4.fullmatch(low[2:]) or not 0xDC00 <= int(low[2:], 16) < 0xE000:
         return 6, "\ufffd"

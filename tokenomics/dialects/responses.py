@@ -16,28 +16,31 @@ from tokenomics.dialects.ask import (
     wrong,
 )
 from tokenomics.dialects.openai import KNOWN, SCHEMAS
-from tokenomics.dialects.texts import MAX_TEXTS, Key, Text, Words, walk
+from tokenomics.dialects.texts import MAX_TEXTS, OWN_JSON, Key, Text, Words, walk
 
 _ROLES = frozenset("system developer user assistant".split())
 _SKIP = frozenset(
     "role type id call_id item_id status url image_url file_url data format detail file_id"
     " container_id phase".split()
 )
+_TOOLS = Words(
+    SCHEMAS.known
+    | frozenset(
+        "server_label allowed_tools require_approval vector_store_ids container server_description"
+        " filters".split()
+    ),
+    SCHEMAS.skip,
+    numbers=True,
+)
+# A remote tool's address and credentials are the provider's business, not the model's.
+_REMOTE = frozenset("server_url authorization headers connector_id tunnel_id".split())
 _ITEMS = Words(
     KNOWN
     | _SKIP
     | frozenset("summary output action queries results code outputs variables".split()),
     _SKIP - {"data"},
-)
-# A remote tool's address and credentials are the provider's business, not the model's.
-_TOOLS = Words(
-    SCHEMAS.known
-    | frozenset(
-        "server_label server_url authorization headers connector_id allowed_tools require_approval"
-        " vector_store_ids container".split()
-    ),
-    frozenset("server_url authorization connector_id".split()),
-    numbers=True,
+    # Definitions of tools; a shell's environment and a stored file's attributes have any keys.
+    below={"tools": _TOOLS, "env": OWN_JSON, "attributes": OWN_JSON},
 )
 _HIDDEN = frozenset(
     "model stream stream_options store metadata service_tier safety_identifier user"
@@ -60,8 +63,9 @@ def _check(_endpoint: Endpoint, document: Document) -> None:
     for i, item in enumerate(value):
         if not isinstance(item, dict):
             raise wrong("must be an object", f"input[{i}]")
-        if not isinstance(item.get("role"), str | None):
-            raise wrong("must be text", f"input[{i}].role")
+        for key in ("role", "type"):
+            if not isinstance(item.get(key), str | None):
+                raise wrong("must be text", f"input[{i}].{key}")
         check_content(item.get("content"), f"input[{i}].content")
 
 
@@ -79,10 +83,31 @@ def _texts(endpoint: Endpoint, document: Document) -> list[Text]:
                     out.append(Text(("input", i, "role"), item["role"]))
                 if len(out) > MAX_TEXTS:
                     return out
+        elif key == "tools" and isinstance(value, list):
+            for i, tool in enumerate(value):
+                out += walk(_shown_tool(tool), ("tools", i), _TOOLS)
+        elif key == "prompt" and isinstance(value, dict):
+            _prompt_texts(value, out)
         else:
-            words = {"tools": _TOOLS, "text": SCHEMAS}.get(key, _ITEMS)
-            out += walk(value, (key,), words)
+            out += walk(value, (key,), SCHEMAS if key == "text" else _ITEMS)
     return out
+
+
+def _shown_tool(tool: Any) -> Any:
+    if not isinstance(tool, dict) or tool.get("type") != "mcp":
+        return tool
+    return {key: value for key, value in tool.items() if key not in _REMOTE}
+
+
+def _prompt_texts(prompt: dict[str, Any], out: list[Text]) -> None:
+    """A stored prompt's variables are put into its text, whatever they are called."""
+    variables = prompt.get("variables")
+    for name, value in variables.items() if isinstance(variables, dict) else ():
+        path = ("prompt", "variables")
+        out.append(Text((*path, Key(name)), name))
+        out += walk(value, (*path, name), _ITEMS)
+    rest = {key: value for key, value in prompt.items() if value is not variables}
+    out += walk(rest, ("prompt",), _ITEMS)
 
 
 def _prompted(_ask: Ask, document: Document, prompts: Prompts) -> dict[str, Any]:

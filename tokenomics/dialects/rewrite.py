@@ -45,8 +45,10 @@ def rewrite(
         return forms.encode(ask.form, {**document, **top})
     if document is not ask.document or not top.keys().isdisjoint(document):
         return strictjson.dumps({**document, **top}), ""
-    if not top:
+    if not top or ask.raw.lstrip()[:1] != b"{":  # bytes, or nothing at all, name no model
         return ask.raw, ""
+    if not document:
+        return strictjson.dumps(top), ""
     return ask.raw.rstrip()[:-1] + b"," + strictjson.dumps(top)[1:], ""
 
 

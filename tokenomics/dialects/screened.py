@@ -18,12 +18,16 @@ from typing import Any, NamedTuple
 from tokenomics import strictjson
 from tokenomics.dialects.answers import answer_texts, with_instructions, without_logprobs
 from tokenomics.dialects.jsonscreen import JsonScreen, Screen
-from tokenomics.dialects.sse import event, events
+from tokenomics.dialects.sse import events
 from tokenomics.dialects.texts import Path, masked, replaced
 
-_DATA_LINE = re.compile(rb"^data:.*$\r?\n?", re.MULTILINE)
+_BOM = b"\xef\xbb\xbf"  # which a client drops before a stream's first line
+_EVENT_LINE = re.compile(rb"(?m)^event:.*$")
+_BRACKETS = re.compile(rb"""\\\\.|["\[\]{}]""", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_CHAT_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+_CHAT_TEXTS = ("content", "reasoning_content", "reasoning", "reasoning_details", "refusal")
+_PART_TEXTS = ("text", "thinking", "summary")  # of those that are lists of parts
+_UNFINISHED = (None, "", "null")  # what providers say of a choice that goes on
 _BINARY_DELTAS = ("response.audio.delta", "response.output_audio.delta")
 
 
@@ -38,11 +42,12 @@ class Slot(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Form:
     """Where a dialect's events have pieces of texts, and which channels end with an event: those
-    that begin with one of `closes`. `bare` makes of a delta one that carries nothing else."""
+    that begin with one of `closes`. `bare` makes of an event one that carries nothing but a text,
+    which goes where the slot was."""
 
     slots: Callable[[Mapping[str, Any]], Iterator[Slot]]
     closes: Callable[[Mapping[str, Any]], Iterator[tuple[Hashable, ...]]]
-    bare: Callable[[dict[str, Any], Slot], dict[str, Any]]
+    bare: Callable[[dict[str, Any], Slot, str], dict[str, Any]]
 
 
 # OpenAI: chat and completions
@@ -64,8 +69,8 @@ def _chat_slots(document: Mapping[str, Any]) -> Iterator[Slot]:
             continue
         path: Path = ("choices", i, "delta")
         for key in _CHAT_TEXTS:
-            if isinstance(delta.get(key), str):
-                yield Slot((index, key), (*path, key))
+            for channel, below in _pieces(delta.get(key)):
+                yield Slot((index, key, *channel), (*path, key, *below))
         if isinstance(delta.get("audio"), dict) and isinstance(
             delta["audio"].get("transcript"), str
         ):
@@ -81,37 +86,42 @@ def _chat_slots(document: Mapping[str, Any]) -> Iterator[Slot]:
             yield Slot((index, "call", ""), (*path, "function_call", "arguments"), json=True)
 
 
+def _pieces(value: Any) -> Iterator[tuple[tuple[Hashable, ...], Path]]:
+    """(channel, path) of each piece of text in a delta's text, or in its list of parts: Mistral's
+    and OpenRouter's thinking comes in those."""
+    if isinstance(value, str):
+        yield (), ()
+    for i, part in _items(value):
+        for key in _PART_TEXTS:
+            for channel, below in _pieces(part.get(key)):
+                yield (str(part.get("index", i)), key, *channel), (i, key, *below)
+
+
 def _chat_closes(document: Mapping[str, Any]) -> Iterator[tuple[Hashable, ...]]:
     for _, choice in _items(document.get("choices")):
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason") not in _UNFINISHED:
             yield (str(choice.get("index", 0)),)
 
 
-def _chat_bare(document: dict[str, Any], slot: Slot) -> dict[str, Any]:
+def _chat_bare(document: dict[str, Any], slot: Slot, text: str) -> dict[str, Any]:
     choice = document["choices"][slot.path[1]]
-    kept = {key: choice[key] for key in ("index", "delta", "text") if key in choice}
-    if "delta" in kept:
-        step = slot.path[3]
-        inner = kept["delta"][step]
-        if step == "tool_calls":
-            call = inner[slot.path[4]]
-            function = {"arguments": call["function"]["arguments"]}
-            inner = [{"index": call.get("index", 0), "function": function}]
-        elif step == "audio":
-            inner = {"transcript": inner["transcript"]}
-        elif step == "function_call":
-            inner = {"arguments": inner["arguments"]}
-        kept["delta"] = {step: inner}
-    bare = {**document, "choices": [{**kept, "finish_reason": None}]}
+    kept = _only(choice, slot.path[2:], text)
+    kept |= {"index": choice.get("index", 0), "finish_reason": None}
+    bare = {**document, "choices": [kept]}
     bare.pop("usage", None)
     return bare
 
 
-def _chat_path(slot: Slot) -> Path:
-    """Where the text of a bare delta stands."""
-    if len(slot.path) > 4 and slot.path[3] == "tool_calls":
-        return ("choices", 0, "delta", "tool_calls", 0, "function", "arguments")
-    return ("choices", 0, *slot.path[2:])
+def _only(node: Any, path: Path, text: str) -> Any:
+    """Of `node` only what stands at `path`, where `text` stands instead; and what says of an item
+    of a list which one it is."""
+    if not path:
+        return text
+    step, inner = path[0], node[path[0]]
+    if isinstance(step, str):
+        return {step: _only(inner, path[1:], text)}
+    named = {key: inner[key] for key in ("index", "type") if key in inner}
+    return [{**named, **_only(inner, path[1:], text)}]
 
 
 # Anthropic
@@ -144,10 +154,9 @@ def _message_closes(document: Mapping[str, Any]) -> Iterator[tuple[Hashable, ...
         yield ()
 
 
-def _message_bare(document: dict[str, Any], slot: Slot) -> dict[str, Any]:
+def _message_bare(document: dict[str, Any], slot: Slot, text: str) -> dict[str, Any]:
     key = str(slot.path[1])
     kind = next(name for name, (field_, _) in _DELTAS.items() if field_ == key)
-    text = document[str(slot.path[0])][key]
     index = document.get("index", 0)
     return {"type": "content_block_delta", "index": index, "delta": {"type": kind, key: text}}
 
@@ -177,21 +186,21 @@ def _response_closes(document: Mapping[str, Any]) -> Iterator[tuple[Hashable, ..
         yield _response_channel(document, kind.removesuffix(".done"))
 
 
-def _as_it_is(document: dict[str, Any], _slot: Slot) -> dict[str, Any]:
-    return document
+def _response_bare(document: dict[str, Any], _slot: Slot, text: str) -> dict[str, Any]:
+    return {**document, "delta": text}
 
 
 FORMS = {
     "openai": Form(_chat_slots, _chat_closes, _chat_bare),
-    "responses": Form(_response_slots, _response_closes, _as_it_is),
-    "events": Form(_response_slots, _response_closes, _as_it_is),
+    "responses": Form(_response_slots, _response_closes, _response_bare),
+    "events": Form(_response_slots, _response_closes, _response_bare),
     "anthropic": Form(_message_slots, _message_closes, _message_bare),
 }
 
 
 @dataclass(slots=True)
 class _Channel:
-    """One text on its way, and the last event that had a piece of it."""
+    """One text on its way, and the last event that had a piece of it, as it was shown."""
 
     screen: Screen
     slot: Slot
@@ -217,9 +226,14 @@ class ScreenedStream:
         self._instructions = instructions
         self._channels: dict[tuple[Hashable, ...], _Channel] = {}
         self._added = 0  # events of ours, which shift the numbers of those that follow
+        self._number = 0  # of the last event that had one
+        self._began = False
 
     def feed(self, block: bytes) -> bytes:
-        """Whole events, as they may go out."""
+        """Whole events, as they may go out. Raises what a screen raises; then nothing of `block`
+        goes out."""
+        if not self._began:
+            self._began, block = True, block.removeprefix(_BOM)
         return b"".join(self._event(raw, data) for raw, data in events(block))
 
     def end(self) -> bytes:
@@ -229,17 +243,20 @@ class ScreenedStream:
     def _event(self, raw: bytes, data: bytes) -> bytes:
         if not data:
             return raw
+        # A client takes what stands in a line of any end for the event's data, and so do we.
+        lines = b"\n".join([line for line in raw.splitlines() if line[:4] != b"data"])
+        lines = lines.rstrip(b"\n")
         document = _loads(data)
         if not isinstance(document, dict):
-            return self.end() + self._plain(raw, data)
-        lines = _DATA_LINE.sub(b"", raw).rstrip(b"\r\n")
+            flushed = self._flush(()) if data.strip() == b"[DONE]" else []
+            return b"".join([*flushed, self._plain(raw, lines, data)])
         shown, slots = self._rewritten(document, lines)
-        flushed = []
+        out = []
         for prefix in self._form.closes(document):
-            flushed += self._flush(prefix, {slot.channel: slot for slot in slots}, shown)
+            out += self._flush(prefix, {slot.channel: slot for slot in slots}, shown)
         if self._instructions is not None:
             shown[0] = with_instructions(shown[0], self._instructions[0])
-        return b"".join([*flushed, self._written(lines, shown[0])])
+        return b"".join([*out, self._written(lines, self._numbered(shown[0]))])
 
     def _rewritten(
         self, document: dict[str, Any], lines: bytes
@@ -251,14 +268,17 @@ class ScreenedStream:
         shown = document
         if others:
             shown = masked(document, others, self._inspect([text.value for text in others]))
-        changes: dict[Path, Any] = {}
-        for slot in slots:
-            channel = self._channel(slot)
-            changes[slot.path] = channel.screen.feed(_at(document, slot.path))
-            channel.slot, channel.document, channel.lines = slot, document, lines
+        channels = [self._channel(slot) for slot in slots]
+        changes: dict[Path, Any] = {
+            slot.path: channel.screen.feed(_at(document, slot.path))
+            for slot, channel in zip(slots, channels, strict=True)
+        }
         if changes:
             shown = replaced(shown, changes)
-        return [without_logprobs(shown)], slots
+        shown = without_logprobs(shown)
+        for slot, channel in zip(slots, channels, strict=True):
+            channel.slot, channel.document, channel.lines = slot, shown, lines
+        return [shown], slots
 
     def _channel(self, slot: Slot) -> _Channel:
         channel = self._channels.get(slot.channel)
@@ -285,30 +305,41 @@ class ScreenedStream:
             if slot is not None and shown is not None:
                 shown[0] = replaced(shown[0], {slot.path: _at(shown[0], slot.path) + rest})
                 continue
-            bare = self._form.bare(channel.document, channel.slot)
-            path = _bare_path(channel.slot)
-            extra = without_logprobs(replaced(bare, {path: rest}))
-            self._added += 1
+            extra = self._form.bare(channel.document, channel.slot, rest)
+            if isinstance(extra.get("sequence_number"), int):
+                self._added += 1
+                self._number += 1
+                extra["sequence_number"] = self._number
             out.append(self._written(_named(channel.lines, extra), extra))
         return out
 
-    def _plain(self, raw: bytes, data: bytes) -> bytes:
+    def _plain(self, raw: bytes, lines: bytes, data: bytes) -> bytes:
         """An event whose data is no object: `[DONE]`, or text of some kind."""
         text = data.decode("utf-8", "replace")
         shown = self._inspect([text])[0]
-        return raw if shown == text else event(shown.encode())
+        if shown == text:
+            return raw
+        return self._written(lines, *shown.replace("\r", "\n").split("\n"))
 
-    def _written(self, lines: bytes, document: dict[str, Any]) -> bytes:
-        if self._added and isinstance(document.get("sequence_number"), int):
-            number = document["sequence_number"] + self._added
-            document = {**document, "sequence_number": number}
+    def _numbered(self, document: dict[str, Any]) -> dict[str, Any]:
+        number = document.get("sequence_number")
+        if not isinstance(number, int):
+            return document
+        self._number = number + self._added
+        return {**document, "sequence_number": self._number} if self._added else document
+
+    @staticmethod
+    def _written(lines: bytes, *data: dict[str, Any] | str) -> bytes:
         head = lines + b"\n" if lines else b""
-        return head + event(strictjson.dumps(document))
+        encoded = [strictjson.dumps(d) if isinstance(d, dict) else d.encode() for d in data]
+        return head + b"".join([b"data: " + line + b"\n" for line in encoded]) + b"\n"
 
 
 def _loads(data: bytes) -> Any:
-    """The document of an event, None if it is none. Half a surrogate pair becomes a question mark:
-    no text that is looked at may hold one."""
+    """The document of an event, None if it is none, or nests deeper than a document may. Half a
+    surrogate pair becomes a question mark: no text that is looked at may hold one."""
+    if data.count(b"{") + data.count(b"[") > strictjson.MAX_DEPTH and _is_deep(data):
+        return None
     try:
         document = json.loads(data)
         if _SURROGATE.search(data):
@@ -319,20 +350,25 @@ def _loads(data: bytes) -> Any:
     return document
 
 
+def _is_deep(data: bytes) -> bool:
+    depth = deepest = 0
+    inside = False
+    for match in _BRACKETS.finditer(data):
+        char = match[0]
+        if char == b'"':
+            inside = not inside
+        elif not inside and len(char) == 1:
+            depth += 1 if char in b"[{" else -1
+            deepest = max(depth, deepest)
+    return deepest > strictjson.MAX_DEPTH
+
+
 def _named(lines: bytes, document: Mapping[str, Any]) -> bytes:
     """The lines of an event, with the name of what it has become."""
     kind = document.get("type")
-    if lines.startswith(b"event:") and isinstance(kind, str):
-        return b"event: " + kind.encode()
-    return lines
-
-
-def _bare_path(slot: Slot) -> Path:
-    if slot.path[0] == "choices":
-        return _chat_path(slot)
-    if slot.path[0] == "content_block":
-        return ("delta", slot.path[1])
-    return slot.path
+    if not isinstance(kind, str):
+        return lines
+    return _EVENT_LINE.sub(lambda _: b"event: " + kind.encode(), lines)
 
 
 def _at(document: Any, path: Path) -> Any:

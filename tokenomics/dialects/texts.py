@@ -8,7 +8,7 @@ valid JSON.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from tokenomics import strictjson
@@ -48,32 +48,37 @@ class Text(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Words:
     """A dialect's own keys: `known` ones say nothing themselves, the strings below `skip` ones are
-    read by no model (ids, types, URLs). With `numbers`, numbers are texts too; without `keys`, no
-    key is; objects below a `free` key are somebody's own JSON, in which nothing is skipped."""
+    read by no model (ids, types, URLs). With `numbers`, as in tool definitions and schemas, which a
+    model is shown as they are, numbers are texts too and of strings only base64 is none; without
+    `keys`, no key is; objects and lists below a key of `below` have words of their own."""
 
     known: frozenset[str]
     skip: frozenset[str]
     numbers: bool = False
     keys: bool = True
-    free: frozenset[str] = frozenset()
+    below: Mapping[str, Words] = field(default_factory=dict)
 
 
+# Somebody's own JSON, as in a tool's arguments: nothing in it is skipped.
 OWN_JSON = Words(frozenset(), frozenset(), numbers=True)
-# Encoded bytes: pictures, sound, vectors, what a provider has sealed for itself.
+# Encoded bytes and where to find them: pictures, sound, vectors, what a provider has sealed for
+# itself.
 _ALWAYS_BINARY = frozenset(
     "file_data b64_json partial_image_b64 embedding encrypted_content encrypted_index"
-    " signature obfuscation".split()
+    " signature obfuscation image_url".split()
 )
 
 
-def _is_binary(node: Mapping[str, Any], key: str) -> bool:
+def _is_binary(node: Mapping[str, Any], key: str, words: Words) -> bool:
     """Whether the string at `key` is encoded bytes and no text, by what stands beside it."""
     if key == "data":
         kind = node.get("type")
+        if kind == "text" or words.numbers:
+            return kind == "base64"
         return kind in ("base64", "redacted_thinking") or "format" in node or "expires_at" in node
     if key == "result":
         return node.get("type") == "image_generation_call"
-    return key in _ALWAYS_BINARY
+    return key in _ALWAYS_BINARY and not words.numbers
 
 
 def walk(node: Any, path: Path, words: Words) -> list[Text]:
@@ -96,22 +101,45 @@ def _collect(node: Any, path: Path, words: Words, out: list[Text]) -> None:
     elif isinstance(node, dict):
         _collect_object(node, path, words, out)
     elif isinstance(node, list):
+        parts = _text_parts(node)
+        for i in parts:
+            out.append(Text((*path, i, "text"), node[i]["text"]))
         for i, value in enumerate(node):
-            _collect(value, (*path, i), words, out)
+            if isinstance(value, dict):
+                _collect_object(value, (*path, i), words, out, "text" if i in parts else None)
+            else:
+                _collect(value, (*path, i), words, out)
 
 
-def _collect_object(node: dict[str, Any], path: Path, words: Words, out: list[Text]) -> None:
+def _text_parts(node: list[Any]) -> dict[int, None]:
+    """The indexes of parts of text, if there are several. Their texts are found before all else, so
+    that they stand side by side, whatever keys a client has put between them: see `joins`."""
+    found = {
+        i: None
+        for i, part in enumerate(node)
+        if isinstance(part, dict) and isinstance(part.get("text"), str)
+    }
+    return found if len(found) > 1 else {}
+
+
+def _collect_object(
+    node: dict[str, Any], path: Path, words: Words, out: list[Text], done: str | None = None
+) -> None:
+    """The texts of an object, but for the value of the key that is `done`."""
     own = words is OWN_JSON
     for key, value in node.items():
         if words.keys and key not in words.known:
             out.append(Text((*path, Key(key)), key))
+        if key == done:
+            continue
         if isinstance(value, str):
             if key == "arguments":
                 _arguments(value, (*path, key), out)
-            elif own or not (key in words.skip or _is_binary(node, key)):
+            elif own or not (key in words.skip or _is_binary(node, key, words)):
                 out.append(Text((*path, key), value))
-        else:
-            _collect(value, (*path, key), OWN_JSON if key in words.free else words, out)
+        else:  # some take arguments as JSON and not as a text of JSON
+            inner = OWN_JSON if key == "arguments" else words.below.get(key, words)
+            _collect(value, (*path, key), inner, out)
 
 
 def _arguments(value: str, path: Path, out: list[Text]) -> None:
@@ -174,7 +202,11 @@ def masked(document: Any, texts: Sequence[Text], shown: Sequence[str] | None) ->
 def _renamed(node: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """`node` with keys renamed, in order. Two that become one get a number: no value is lost."""
     out: dict[str, Any] = {}
+    number = len(node)
     for key, value in node.items():
         new = names.get(key, key)
-        out[new if new not in out else f"{new} {len(out)}"] = value
+        while new in out or (key in names and new in node and new not in names):
+            number += 1
+            new = f"{names.get(key, key)} {number}"
+        out[new] = value
     return out
