@@ -210,8 +210,9 @@ class _Channel:
 
 class ScreenedStream:
     """Passes events through screens. `open_screen` makes the screen of one text, `inspect` masks
-    texts that come whole. `instructions` are the client's own, to be shown instead of what its
-    policy put there; None leaves an answer's as they are."""
+    texts that come whole; `hides` tells whether they ever change or stop a text. `instructions` are
+    the client's own, to be shown instead of what its policy put there; None leaves an answer's as
+    they are. An event in which nothing changes goes on as it came."""
 
     def __init__(
         self,
@@ -219,11 +220,14 @@ class ScreenedStream:
         open_screen: Callable[[], Screen],
         inspect: Callable[[Sequence[str]], Sequence[str]],
         instructions: tuple[str | None] | None = None,
+        *,
+        hides: bool = True,
     ) -> None:
         self._form = form
         self._open = open_screen
         self._inspect = inspect
         self._instructions = instructions
+        self._hides = hides
         self._channels: dict[tuple[Hashable, ...], _Channel] = {}
         self._added = 0  # events of ours, which shift the numbers of those that follow
         self._number = 0  # of the last event that had one
@@ -256,7 +260,9 @@ class ScreenedStream:
             out += self._flush(prefix, {slot.channel: slot for slot in slots}, shown)
         if self._instructions is not None:
             shown[0] = with_instructions(shown[0], self._instructions[0])
-        return b"".join([*out, self._written(lines, self._numbered(shown[0]))])
+        final = self._numbered(shown[0])
+        same = final == document and not _SURROGATE.search(data)
+        return b"".join([*out, raw if same else self._written(lines, final)])
 
     def _rewritten(
         self, document: dict[str, Any], lines: bytes
@@ -275,7 +281,8 @@ class ScreenedStream:
         }
         if changes:
             shown = replaced(shown, changes)
-        shown = without_logprobs(shown)
+        if self._hides:
+            shown = without_logprobs(shown)
         for slot, channel in zip(slots, channels, strict=True):
             channel.slot, channel.document, channel.lines = slot, shown, lines
         return [shown], slots

@@ -17,7 +17,7 @@ from tokenomics.dialects.screened import FORMS, ScreenedStream
 from tokenomics.dialects.texts import masked
 from tokenomics.errors import Refusal
 from tokenomics.gateway.inspection import INSPECT_THREAD_BYTES, Tell
-from tokenomics.policy.rules import Finding, Found, Rule
+from tokenomics.policy.rules import Found, Rule
 from tokenomics.policy.scan import inspect
 from tokenomics.policy.screen import Screen
 
@@ -35,10 +35,11 @@ class Output:
     tell: Tell
     instructions: tuple[str | None] | None = None
     covering: tuple[Rule, ...] = field(init=False)
-    _told: set[tuple[Rule, str]] = field(default_factory=set)
+    found: Found = field(init=False)
 
     def __post_init__(self) -> None:
         self.covering = tuple([rule for rule in self.rules if rule.covers("output")])
+        self.found = Found(self.covering)
 
     async def whole(self, body: bytes, content_type: str) -> bytes:
         """A whole answer as it may go out. Raises Refusal `content_blocked`, or
@@ -83,53 +84,50 @@ class Output:
 
     def stream(self, form: str) -> ScreenedStream:
         """A stream's screens. Feeding them raises Refusal `content_blocked`."""
-        return ScreenedStream(FORMS[form], self._open, self._inspect, self.instructions)
+        hides = any(rule.action in ("mask", "fail") for rule in self.covering)
+        return ScreenedStream(
+            FORMS[form], self._open, self._inspect, self.instructions, hides=hides
+        )
 
     def _inspect(self, texts: Sequence[str]) -> Sequence[str]:
         result = inspect(texts, self.covering, "output")
-        self._take(result.findings, result.blocked)
+        for finding in result.findings:
+            rule = self.covering.index(finding.rule)
+            for what in finding.what:
+                self.found.add(rule, what)
+        self.tell_news()
         return result.masked
 
     def _open(self) -> _Told:
-        return _Told(Screen(self.covering), self)
+        return _Told(Screen(self.covering, found=self.found), self)
 
-    def _take(self, findings: Sequence[Finding], blocked: Finding | None) -> None:
-        """Tell what is new of some findings. Raises Refusal if one of them blocks."""
-        new = []
-        for finding in findings:
-            keys = {(finding.rule, what) for what in finding.what}
-            if not keys <= self._told:
-                self._told |= keys
-                new.append(finding)
-        if new:
-            self.tell(new)
+    def tell_news(self) -> None:
+        """Tell what was found since the last time. Raises Refusal if it blocks."""
+        news = self.found.news()
+        if news:
+            self.tell(list(news))
+        blocked = self.found.blocked if self.found.failed else None
         if blocked is not None:
             index = self.rules.index(blocked.rule)
             message = f"answer blocked by rule {index}: {blocked.message()}"
             raise Refusal("content_blocked", message)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Told:
     """A screen whose findings are told as they are made."""
 
     screen: Screen
     output: Output
-    _seen: int = 0
 
     def feed(self, text: str) -> str:
         """What may go out now. Raises Refusal."""
         shown = self.screen.feed(text)
-        self._look()
+        self.output.tell_news()
         return shown
 
     def end(self) -> str:
         """The rest. Raises Refusal."""
         shown = self.screen.end()
-        self._look()
+        self.output.tell_news()
         return shown
-
-    def _look(self) -> None:
-        if len(self.screen.findings) != self._seen or self.screen.blocked is not None:
-            self._seen = len(self.screen.findings)
-            self.output._take(self.screen.findings, self.screen.blocked)
