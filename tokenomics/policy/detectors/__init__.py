@@ -1,4 +1,4 @@
-"""What counts as personal data or a secret: one row of `DETECTORS` per kind, as policies name them."""
+"""What counts as personal data or a secret: `DETECTORS` has a row per kind that policies name."""
 
 from __future__ import annotations
 

@@ -73,19 +73,24 @@ def _is_password(value: str) -> bool:
 
 
 def _connections(text: str) -> Iterator[tuple[int, int]]:
-    for shape in (_URL, _PAIRS):
+    shapes = (_URL, _PAIRS) if "@" in text or "=" in text else ()
+    for shape in shapes:
         found = shape.match(text)
         if found and found.lastindex and _is_password(found[found.lastindex]):
             yield 0, len(found[0].rstrip(_NOT_AT_END))
             return
 
 
-_SERVER = r"(?i:server|data source|host|hostname|addr|address|network address|defaultendpointsprotocol|endpoint|user id|uid|accountname|blobendpoint|driver|dsn)"
+# The name of the first pair, of ADO, ODBC and Azure Storage.
+_FIRST = (
+    r"(?i:server|data source|host|hostname|addr|address|network address|driver|dsn|user id|uid"
+    r"|defaultendpointsprotocol|endpoint|accountname|blobendpoint)"
+)
 
 CONNECTION_STRING = Detector(
     "connection_string",
     rf"\b{_SCHEMES}:(?://|thin:|[^\s\"'<>]{{1,4}})[^\s\"'<>]{{3,500}}"
-    rf"|\b{_SERVER}\s?=[^\"'\n]{{1,400}}?\b(?:{_PASSWORD_NAME}|{_AZURE_NAME})\s?=\s?[^;\"'\s]{{1,256}}",
+    rf"|\b{_FIRST}\s?=[^\"'\n]{{1,400}}?\b(?:{_PASSWORD_NAME}|{_AZURE_NAME})\s?=\s?[^;\"'\s]{{1,256}}",
     _connections,
     hint=("://", ":thin:", "assword", "ASSWORD", "wd", "WD", "AccountKey", "SharedAccess"),
     longest=1024,

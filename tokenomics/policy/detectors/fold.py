@@ -1,4 +1,4 @@
-"""Other ways to write what detectors look for: full-width forms, other digits, invisible characters."""
+"""Other ways to write what is looked for: full-width forms, other digits, unseen characters."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ _ALSO = {
     0x30FB: ".",
     0xFF61: ".",
 }
+# Blocks with digits, dashes and spaces of other scripts. A test compares with all of Unicode.
+_OTHERS = (
+    *range(0xA0, 0x3100),
+    *range(0xA620, 0xAC00),
+    *range(0xFE30, 0xFF20),
+    *range(0x104A0, 0x12000),
+    *range(0x16A60, 0x16E00),
+    *range(0x1CCF0, 0x1CD00),
+    *range(0x1D7C0, 0x1D800),
+    *range(0x1E140, 0x1E960),
+    *range(0x1FBF0, 0x1FC00),
+)
 # Not seen when printed: Unicode's Default_Ignorable_Code_Point, which are
 # https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
 _UNSEEN = (
@@ -40,7 +52,7 @@ def _ascii_forms() -> Iterator[tuple[str, str]]:
         plain = unicodedata.normalize("NFKC", chr(code))
         if len(plain) == 1 and " " <= plain <= "~":
             yield chr(code), plain
-    others = "".join(map(chr, range(0xA0, 0x1FC00)))  # no digits of other scripts stand above
+    others = "".join(map(chr, _OTHERS))
     for digit in re.findall(r"\d", others):
         yield digit, str(unicodedata.digit(digit))
     for char in re.findall(
@@ -55,7 +67,12 @@ def _ascii_forms() -> Iterator[tuple[str, str]]:
 
 
 _FORMS = {form: plain for form, plain in _ascii_forms() if not re.match(f"[{_UNSEEN}]", form)}
-_form = re.compile("[" + "".join(map(re.escape, sorted(_FORMS))) + "]")
+# Beyond the BMP a set is searched one by one, so that all from the first such digit on are tried.
+_form = re.compile(
+    "[" + "".join(re.escape(form) for form in _FORMS if form <= "\uffff") + "\U000104a0-\U0001fbff]"
+)
+_TABLE = str.maketrans(_FORMS)
+_MANY = 32  # different forms: above that, one slow pass costs less than a quick one for each
 _unseen = re.compile(f"[{_UNSEEN}]+")
 
 
@@ -69,16 +86,16 @@ def fold(text: str) -> tuple[str, Sequence[int] | None]:
     if text.isascii():
         return text, None
     places: list[int] | None = None
-    gone = list(_unseen.finditer(text))
-    if gone:
+    if _unseen.search(text):
         places, done = [], 0
-        for found in gone:
+        for found in _unseen.finditer(text):
             places += range(done, found.start())
             done = found.end()
         places += range(done, len(text) + 1)
         text = _unseen.sub("", text)
-    return _form.sub(_plain, text), places
-
-
-def _plain(found: re.Match[str]) -> str:
-    return _FORMS[found[0]]
+    forms = {form for form in _form.findall(text) if form in _FORMS}
+    if len(forms) > _MANY:
+        return text.translate(_TABLE), places
+    for form in forms:
+        text = text.replace(form, _FORMS[form])
+    return text, places

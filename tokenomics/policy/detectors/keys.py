@@ -92,7 +92,7 @@ _FORMATS = (
     r"AIza[A-Za-z0-9_-]{35}",  # https://cloud.google.com/docs/authentication/api-keys
     r"gsk_[A-Za-z0-9]{20,100}",  # https://console.groq.com/docs/quickstart
     r"xai-[A-Za-z0-9_-]{20,120}",  # https://docs.x.ai/docs/overview
-    r"hf_[A-Za-z0-9]{20,100}",  # https://huggingface.co/docs/hub/security-tokens
+    r"hf_[A-Za-z0-9]{30,40}",  # https://huggingface.co/docs/hub/security-tokens
     r"api_org_[A-Za-z0-9]{34}",
     r"r8_[A-Za-z0-9]{20,100}",  # https://replicate.com/docs/topics/security/api-tokens
     r"pplx-[A-Za-z0-9_-]{20,100}",  # https://docs.perplexity.ai/guides/api-key-management
@@ -139,8 +139,11 @@ _NAMED = (
     rf"{_ASSIGNED}"
 )
 _NAMED_VALUE = r"[A-Za-z0-9_+/=~-]{16,250}"
-_DIGIT_AND_LETTER = re.compile(r"[0-9].*[A-Za-z]|[A-Za-z].*[0-9]", re.DOTALL)
-_WORDS = re.compile(r"sk-[a-z]+(?:[_-][a-z]+)+|(?:xai|pplx|nvapi|tvly)-[a-z]+(?:-[a-z]+)+")
+_DIGIT = re.compile(r"[0-9]")
+_LETTER = re.compile(r"[A-Za-z]")
+_WORDS = re.compile(
+    r"hf_[a-z]+|sk-[a-z]+(?:[_-][a-z]+)+|(?:xai|pplx|nvapi|tvly)-[a-z]+(?:-[a-z]+)+"
+)
 _FEWEST = 5  # different characters, or it stands for a key and is none
 
 
@@ -152,11 +155,11 @@ def _is_key(text: str) -> bool:
 
 def _is_named_key(text: str) -> bool:
     """A value of letters and digits mixed; names of functions and settings seldom are."""
-    return len(set(text)) >= _FEWEST and bool(_DIGIT_AND_LETTER.search(text))
+    return len(set(text)) >= _FEWEST and bool(_DIGIT.search(text) and _LETTER.search(text))
 
 
 _formatted = sifted(rf"{STARTS}{_FORMAT}", _is_key)
-_named = sifted(rf"{_NAMED}({_NAMED_VALUE})(?![A-Za-z0-9_+/=~(\[.-])", _is_named_key)
+_named = sifted(rf"{_NAMED}({_NAMED_VALUE}+)(?![A-Za-z0-9_+/=~(\[.-])", _is_named_key)
 
 
 def _api_keys(text: str) -> Iterator[tuple[int, int]]:

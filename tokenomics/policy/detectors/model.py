@@ -53,8 +53,8 @@ class Detector:
 def sifted(shape: str, valid: Callable[[str], bool], flags: int = 0) -> Refine:
     """Keep the matches of `shape` that are valid. What is not may hide one that begins inside it.
 
-    Where the shape has a group that matched, that group is what is found. A shape must have a bound,
-    or the search for what is hidden takes quadratic time.
+    Where the shape has a group that matched, that group is what is found. A shape must have a
+    bound, or the search for what is hidden takes quadratic time.
     """
     compiled = re.compile(shape, flags | re.ASCII)
 

@@ -11,8 +11,8 @@ from tokenomics.policy.detectors.model import (
     ENDS,
     STARTS,
     Detector,
-    sifted,
     merged,
+    sifted,
 )
 
 _NOT_DIGITS = re.compile(r"[^0-9]")
@@ -52,7 +52,7 @@ SSN = Detector(
 
 # First digits, from and to, and the lengths that are issued under them: ISO/IEC 7812-1 and
 # https://en.wikipedia.org/wiki/Payment_card_number#Issuer_identification_number_(IIN)
-_ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+_RANGES: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("1", "1", (15,)),  # UATP
     ("1800", "1800", (15,)),  # JCB, old
     ("2131", "2131", (15,)),
@@ -77,6 +77,10 @@ _ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("81", "82", (16, 17, 18, 19)),  # UnionPay, RuPay
     ("9792", "9792", (16,)),  # Troy
 )
+_ISSUERS = {
+    digit: [issuer for issuer in _RANGES if issuer[0][0] <= digit <= issuer[1][0]]
+    for digit in "0123456789"
+}
 _LONGEST_CARD = 19
 
 
@@ -89,33 +93,22 @@ def luhn(digits: str) -> bool:
 _DOUBLED = str.maketrans({str(d): str(d * 2 - 9 if d > 4 else d * 2) for d in range(10)})
 
 
-def is_card(text: str) -> bool:
-    """Whether these digits are of an issuer's range and length and their checksum is right."""
-    digits = digits_of(text)
+def is_card(digits: str) -> bool:
+    """Whether an issuer gives out such a number, and its checksum is right."""
     return luhn(digits) and any(
         low <= digits[: len(low)] <= high and len(digits) in lengths
-        for low, high, lengths in _ISSUERS
+        for low, high, lengths in _ISSUERS[digits[0]]
     )
 
 
-_GAP = r"([ .-]{1,3})"
-_NO_LETTER = r"(?:(?<![A-Za-z])|(?<=\\[nrtbf]))"
-
-
-def _grouped(*sizes: int) -> str:
-    """Groups as cards print them, all gaps alike. Other digits may be glued on before."""
-    first, second, *others = (rf"[0-9]{{{size}}}" for size in sizes)
-    return rf"{_NO_LETTER}{first}{_GAP}{second}" + "".join(rf"\1{o}" for o in others) + ENDS
-
-
-def _card_shapes() -> Iterator[re.Pattern[str]]:
-    # Digits behind a point are a fraction.
-    yield re.compile(rf"{STARTS}(?<![0-9]\.)[0-9]{{12,{_LONGEST_CARD}}}{ENDS}")
-    for sizes in ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)):
-        yield re.compile(_grouped(*sizes))
-
-
-_CONTIGUOUS, *_GROUPED = _card_shapes()
+# Digits behind a point are a fraction.
+_CONTIGUOUS = re.compile(rf"{STARTS}(?<![0-9]\.)[0-9]{{12,{_LONGEST_CARD}}}{ENDS}")
+# As cards print them, all gaps alike: 4-4-4-4, perhaps with 3 more; 4-6-5, 4-6-4. Other digits may
+# be glued on before.
+_GROUPED = re.compile(
+    r"(?:(?<![A-Za-z])|(?<=\\[nrtbf]))[0-9]{4}([ -]{1,3}|\.)"
+    rf"(?:[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}|[0-9]{{6}}\1[0-9]{{4,5}}){ENDS}(\1[0-9]{{3}}{ENDS})?"
+)
 _GAPS = re.compile(r"[^0-9]+")
 _WHOLE = re.compile(r"(?:\\[nrtbf])?([0-9](?:[ -]{0,3}[0-9]){11,18})")
 
@@ -129,14 +122,15 @@ def _cards_in(text: str) -> Iterator[tuple[int, int]]:
     for found in _CONTIGUOUS.finditer(text):
         if is_card(found[0]):
             yield found.span()
-    for shape in _GROUPED:
-        place = 0
-        while grouped := shape.search(text, place):
-            if is_card(grouped[0]):
-                yield grouped.span()
-            place = grouped.start() + 1
+    place = 0
+    while grouped := _GROUPED.search(text, place):
+        place = grouped.start() + 1
+        ends = (grouped.end(), grouped.start(2)) if grouped[2] else (grouped.end(),)
+        for end in ends:
+            if is_card(text[grouped.start() : end].replace(grouped[1], "")):
+                yield grouped.start(), end
     whole = _WHOLE.fullmatch(text)
-    if whole and len(set(_GAPS.findall(whole[1]))) == 1 and is_card(whole[1]):
+    if whole and len(set(_GAPS.findall(whole[1]))) == 1 and is_card(digits_of(whole[1])):
         yield whole.span(1)
 
 
@@ -151,8 +145,10 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
 CREDIT_CARD = Detector(
     "credit_card",
     # A table of numbers is one run, cut into candidates: where it is cut a card can be missed, so
-    # they are long. But a text that streams is held back while a candidate grows.
-    rf"{BEFORE}\d(?:[ .-]{{0,3}}\d){{11,250}}{AFTER}",
+    # they are long. But a text that streams is held back while a candidate grows. Points stand in
+    # versions and fractions too often to let every one be a gap.
+    r"(?:\\[nrtbf]|\d\.|[0-9A-Za-z])?"
+    rf"(?:\d(?:[ -]{{0,3}}\d){{11,250}}|\d{{4,40}}(?:\.\d{{3,6}}){{2,60}}){AFTER}",
     _cards,
     longest=2 + 1 + 250 * 4 + 1,
 )

@@ -14,8 +14,8 @@ from tokenomics.policy.detectors.model import (
     ENDS,
     STARTS,
     Detector,
-    sifted,
     merged,
+    sifted,
 )
 
 # Country codes by how many digits may follow: ITU-T E.164 with the national numbering plans,
@@ -117,7 +117,7 @@ def _phones(text: str) -> Iterator[tuple[int, int]]:
 
 PHONE = Detector(
     "phone",
-    rf"{BEFORE}(?:\+|00)[1-9](?:[ .()/-]{{0,3}}\d){{6,60}}{AFTER}"
+    rf"{BEFORE}(?:\+[1-9]|00[1-9]\d{{0,2}}[ .()/-])(?:[ .()/-]{{0,3}}\d){{5,60}}{AFTER}"
     rf"|(?:\d[.-]|{BEFORE})(?:1[ .-]?)?(?:\(\d{{3}}\) ?|\d{{3}}[ .-])\d{{3}}[ .-]\d{{4}}{AFTER}"
     rf"|{_NAME}{_NATIONAL}{AFTER}",
     _phones,
