@@ -10,7 +10,7 @@ A path is one of these, told apart by what is in it:
 
       maker = presidio_evaluator.data_generator.PresidioSentenceFaker("en_US", 0.05, random_seed=7)
       made = maker.generate_new_fake_sentences(8000)
-      json.dump([s.to_dict() for s in made], file)
+      json.dump([{"full_text": s.full_text, "spans": [vars(x) for x in s.spans]} for s in made], f)
 
 - Gitleaks' cases, one Go file per provider under `cmd/generate/config/rules` of
   https://github.com/gitleaks/gitleaks: what stands in `tps` must be found, what stands in `fps`
@@ -24,6 +24,8 @@ kind. Two figures each: as labelled; and without the labels that `FAULTS` names,
 from __future__ import annotations
 
 import argparse
+import base64
+import contextlib
 import json
 import random
 import re
@@ -107,12 +109,34 @@ def _is_no_nanp(text: str) -> bool:
     return bool(found and ("11" in (found[2], found[4]) or min(found[1], found[3]) < "2"))
 
 
+def _has_jwt_header(text: str) -> bool:
+    """Whether what stands where the header should decodes to JSON."""
+    header = re.search(r"\bey[A-Za-z0-9_-]{15,}(?=\.)", text)
+    if header is None:
+        return False
+    with contextlib.suppress(ValueError):
+        json.loads(base64.urlsafe_b64decode(header[0] + "=" * (-len(header[0]) % 4)))
+        return True
+    return False
+
+
 FAULTS: dict[str, tuple[tuple[str, Callable[[str], bool]], ...]] = {
     "phone": (
         ("dialled inside its country: neither NANP nor E.164", _is_wider_phone),
         ("random digits that are no area and exchange", _is_no_nanp),
     ),
-    "credit_card": (("wrong checksum", lambda text: not luhn(re.sub(r"\D", "", text))),),
+    "credit_card": (
+        ("wrong checksum", lambda text: not luhn(re.sub(r"\D", "", text))),
+        ("0604 is nobody's", lambda text: text.startswith("0604")),
+    ),
+    "jwt": (
+        ("made of random letters or damaged: no header", lambda text: not _has_jwt_header(text)),
+    ),
+}
+# Spans that are not labelled: what gitleaks allows by its name has the form of a key all the same.
+SAMPLES: dict[str, re.Pattern[str]] = {
+    "aws_key": re.compile(r"AKIA[A-Z0-9]+EXAMPLE"),  # of AWS's documentation
+    "api_key": re.compile(r"AIza(?!a{35}).{35}"),  # of Firebase's
 }
 
 
@@ -177,6 +201,8 @@ def count(case: Case, scores: dict[str, Score], forgiven: bool) -> None:
         for a, b in spans:
             if any(a < last and first < b for first, last in labels):
                 score.right += 1
+            elif forgiven and kind in SAMPLES and SAMPLES[kind].fullmatch(case.text[a:b]):
+                score.faults += 1
             else:
                 score.wrong += 1
                 score.shown.append(f"wrong {kind}: {case.text[a:b]!r} in {case.text[:200]!r}")

@@ -91,6 +91,7 @@ class _Reader:
         return found
 
     def call(self, name: str, arguments: list[list[str]]) -> list[str]:
+        name = name[:1].upper() + name[1:]  # older ones have it as `alphaNumeric`
         if name in _PATTERNS:
             size = arguments[0] if arguments else [""]
             return [_PATTERNS[name].replace("%s", s) for s in size]
@@ -101,7 +102,7 @@ class _Reader:
             for value in arguments[1:]:
                 text = re.sub(r"%[sdv]", lambda _, v=value[0]: v, text, count=1)  # type: ignore[misc]
             return [text]
-        if name in ("GenerateSampleSecret", "GenerateSampleSecrets", "generateSampleSecret"):
+        if name in ("GenerateSampleSecret", "GenerateSampleSecrets"):
             label, value = arguments[0][0], arguments[1][0]
             return [
                 f'{label}_api_token = "{value}"',

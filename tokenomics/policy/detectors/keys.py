@@ -89,10 +89,10 @@ _FORMATS = (
     # https://platform.openai.com/docs/api-reference/authentication
     # https://docs.anthropic.com/en/api/overview
     r"sk-[A-Za-z0-9_-]{20,255}",
-    r"AIza[A-Za-z0-9_-]{35}",  # https://cloud.google.com/docs/authentication/api-keys
+    r"AIza[A-Za-z0-9_-]{35,36}",  # https://cloud.google.com/docs/authentication/api-keys
     r"gsk_[A-Za-z0-9]{20,100}",  # https://console.groq.com/docs/quickstart
     r"xai-[A-Za-z0-9_-]{20,120}",  # https://docs.x.ai/docs/overview
-    r"hf_[A-Za-z0-9]{30,40}",  # https://huggingface.co/docs/hub/security-tokens
+    r"hf_[A-Za-z0-9]{30,41}",  # https://huggingface.co/docs/hub/security-tokens
     r"api_org_[A-Za-z0-9]{34}",
     r"r8_[A-Za-z0-9]{20,100}",  # https://replicate.com/docs/topics/security/api-tokens
     r"pplx-[A-Za-z0-9_-]{20,100}",  # https://docs.perplexity.ai/guides/api-key-management
@@ -109,13 +109,16 @@ _FORMATS = (
     r"(?:sk|rk|pk)_(?:live|test|prod)_[A-Za-z0-9]{16,247}",
     r"whsec_[A-Za-z0-9+/]{24,80}={0,2}",
     # https://api.slack.com/authentication/token-types
-    r"xox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,250}",
+    r"xox[bceops]-[0-9]{6,14}-[A-Za-z0-9-]{10,200}",
+    r"xox[ar]-(?:[0-9]-)?[A-Za-z0-9-]{10,200}",
+    r"xoxe(?:\.xox[bp])?-[0-9]-[A-Za-z0-9]{100,200}",
     r"xapp-[0-9]-[A-Za-z0-9]{6,20}-[0-9]{6,20}-[A-Za-z0-9]{30,80}",
     r"hooks\.slack\.com/services/T[A-Z0-9]{6,14}/B[A-Z0-9]{6,14}/[A-Za-z0-9]{18,32}",
     r"SK[0-9a-f]{32}",  # https://www.twilio.com/docs/iam/api-keys
     r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}",  # https://www.twilio.com/docs/sendgrid
     # https://docs.gitlab.com/security/tokens/#token-prefixes
     r"gl(?:pat|oas|dt|rt|rtr|cbt|ptt|ft|imt|agent|soat|ffct|wt)-[A-Za-z0-9_.=-]{20,255}",
+    r"GR1348941[A-Za-z0-9_-]{20}",
     r"npm_[A-Za-z0-9]{36}",  # https://docs.npmjs.com/about-access-tokens
     r"pypi-AgE[A-Za-z0-9_-]{50,250}",  # https://pypi.org/help/#apitoken
     r"do[opr]_v1_[0-9a-f]{64}",  # https://docs.digitalocean.com/reference/api
@@ -141,16 +144,23 @@ _NAMED = (
 _NAMED_VALUE = r"[A-Za-z0-9_+/=~-]{16,250}"
 _DIGIT = re.compile(r"[0-9]")
 _LETTER = re.compile(r"[A-Za-z]")
+# Words in a row, and a Slack token whose secret part is cut off.
 _WORDS = re.compile(
     r"hf_[a-z]+|sk-[a-z]+(?:[_-][a-z]+)+|(?:xai|pplx|nvapi|tvly)-[a-z]+(?:-[a-z]+)+"
+    r"|xox[a-z]-[0-9-]+"
 )
+# What has a last place: one more character is read, and tells that it is something else.
+_FULL = {"AIza": 39, "hf_": 43}
+_LAST = re.compile(r"[A-Za-z0-9]+$")
 _FEWEST = 5  # different characters, or it stands for a key and is none
 
 
 def _is_key(text: str) -> bool:
     """Not words in a row (`sk-folding-cube-container` is a CSS class), not `sk-xxxx...`."""
-    body = text[text.find("-" if "-" in text[:6] else "_") + 1 :]
-    return not is_placeholder(body or text) and not _WORDS.fullmatch(text)
+    if any(text.startswith(mark) and len(text) > full for mark, full in _FULL.items()):
+        return False
+    last = _LAST.search(text.removeprefix("GR1348941"))
+    return not (last and is_placeholder(last[0])) and not _WORDS.fullmatch(text)
 
 
 def _is_named_key(text: str) -> bool:

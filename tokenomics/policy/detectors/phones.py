@@ -121,5 +121,5 @@ PHONE = Detector(
     rf"|(?:\d[.-]|{BEFORE})(?:1[ .-]?)?(?:\(\d{{3}}\) ?|\d{{3}}[ .-])\d{{3}}[ .-]\d{{4}}{AFTER}"
     rf"|{_NAME}{_NATIONAL}{AFTER}",
     _phones,
-    longest=245,
+    longest=250,
 )
