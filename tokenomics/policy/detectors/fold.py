@@ -71,6 +71,7 @@ _FORMS = {form: plain for form, plain in _ascii_forms() if not re.match(f"[{_UNS
 _form = re.compile(
     "[" + "".join(re.escape(form) for form in _FORMS if form <= "\uffff") + "\U000104a0-\U0001fbff]"
 )
+_not_ascii = re.compile(r"[^\x00-\x7f]+")
 _TABLE = str.maketrans(_FORMS)
 _MANY = 32  # different forms: above that, one slow pass costs less than a quick one for each
 _unseen = re.compile(f"[{_UNSEEN}]+")
@@ -85,15 +86,16 @@ def fold(text: str) -> tuple[str, Sequence[int] | None]:
     """
     if text.isascii():
         return text, None
+    others = "".join(_not_ascii.findall(text))  # the sets below are slow, and most of it is ASCII
     places: list[int] | None = None
-    if _unseen.search(text):
+    if _unseen.search(others):
         places, done = [], 0
         for found in _unseen.finditer(text):
             places += range(done, found.start())
             done = found.end()
         places += range(done, len(text) + 1)
         text = _unseen.sub("", text)
-    forms = {form for form in _form.findall(text) if form in _FORMS}
+    forms = {form for form in _form.findall(others) if form in _FORMS}
     if len(forms) > _MANY:
         return text.translate(_TABLE), places
     for form in forms:
