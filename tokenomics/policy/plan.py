@@ -40,10 +40,15 @@ class Look:
     users: tuple[tuple[int, str], ...]
     masks: bool  # all matches count; otherwise one
     hold: int  # bytes
+    hints: tuple[bytes, ...]  # one of which stands where it matches; none if there is no such list
     written: str | None
     loose: Pattern | None
     begun: str | None
     ending: Pattern  # of a text, that may become a match; empty if there is none
+
+    def may_match(self, data: bytes) -> bool:
+        """Whether a search is worth it. To look for a few bytes costs a tenth of a search."""
+        return not self.hints or any([hint in data for hint in self.hints])
 
     def spans(self, view: View, start: int, end: int) -> list[tuple[int, int]]:
         """What of a match is meant, in characters of the text. None is empty."""
@@ -96,17 +101,18 @@ def plan_for(rules: tuple[Rule, ...], direction: str) -> Plan:
         for search, what in _searches(rule):
             wanted.setdefault(search, []).append((i, what))
     sorted_: dict[tuple[bool, bool], list[Look]] = {}
-    for (source, folded, refine, longest), users in wanted.items():
+    for search, users in wanted.items():
         actions = {rules[i].action for i, _ in users}
-        look = _look(source, refine, tuple(users), "mask" in actions, longest)
-        sorted_.setdefault((folded, not actions.isdisjoint(("mask", "fail"))), []).append(look)
+        look = _look(search, tuple(users), "mask" in actions)
+        sorted_.setdefault((search[1], not actions.isdisjoint(("mask", "fail"))), []).append(look)
     groups = tuple(_group(tuple(looks), *which) for which, looks in sorted_.items())
     judges = tuple(i for i, rule in enumerate(rules) if rule.type == "jailbreak")
     return Plan(rules, groups, judges)
 
 
-# A pattern, whether it looks at the folded text, how a match is refined, its longest match or 0.
-_Search = tuple[str, bool, Refine | None, int]
+# A pattern, whether it looks at the folded text, how a match is refined, its longest match or 0, and
+# its hints.
+_Search = tuple[str, bool, Refine | None, int, tuple[str, ...]]
 
 
 def _searches(rule: Rule) -> Iterator[tuple[_Search, str]]:
@@ -114,21 +120,17 @@ def _searches(rule: Rule) -> Iterator[tuple[_Search, str]]:
     if rule.pattern is not None:
         source = rule.pattern.source
         folded = rule.type == "keyword"
-        yield (source, folded, None, 0), rule.type
+        yield (source, folded, None, 0, ()), rule.type
         if folded and not source.isascii():  # folding changes the word itself, perhaps
-            yield (source, False, None, 0), rule.type
+            yield (source, False, None, 0, ()), rule.type
     for kind in rule.kinds:
         detector = DETECTORS[kind]
-        yield (detector.pattern, True, detector.refine, detector.longest or 0), kind
+        hints = detector.hint or ()
+        yield (detector.pattern, True, detector.refine, detector.longest or 0, hints), kind
 
 
-def _look(
-    source: str,
-    refine: Refine | None,
-    users: tuple[tuple[int, str], ...],
-    masks: bool,
-    longest: int,
-) -> Look:
+def _look(search: _Search, users: tuple[tuple[int, str], ...], masks: bool) -> Look:
+    source, _, refine, longest, hints = search
     hold = min(max(HOLD, longest), LONGEST_HOLD)
     pattern = compile_pattern(source)
     try:
@@ -139,7 +141,18 @@ def _look(
     else:
         plain, loose = written(node), _known(written(node, loose=True))
         begins = begun(node)
-    return Look(pattern, refine, users, masks, hold, plain, loose, begins, _ending([begins]))
+    return Look(
+        pattern=pattern,
+        refine=refine,
+        users=users,
+        masks=masks,
+        hold=hold,
+        hints=tuple([hint.encode() for hint in hints]),
+        written=plain,
+        loose=loose,
+        begun=begins,
+        ending=_ending([begins]),
+    )
 
 
 def _group(looks: tuple[Look, ...], folded: bool, holds: bool) -> Group:

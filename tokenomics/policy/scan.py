@@ -19,7 +19,7 @@ from tokenomics.policy.rules import Found, Inspection, Rule
 from tokenomics.policy.views import View
 
 SHORT = 1024  # characters; a longer text is worth a search of its own
-BLOCK = 4096  # characters of short texts that are searched together
+BLOCK = 32 << 10  # characters of short texts that are searched together
 # How far from the seam between two texts a match across it is looked for, in characters.
 SEAM = 512
 
@@ -123,36 +123,34 @@ def _search_block(
     found: Found,
     edits: dict[int, list[Edit]],
 ) -> None:
+    begins = list(accumulate([len(texts[i]) + 1 for i in block], initial=0))
     for group in plan.groups:
-        views: dict[int, View] = {}
-        if len(block) > 1:
-            looks, start = _matching(group, "\n".join([texts[i] for i in block])), 0
-        else:
-            views[block[0]] = view = group.view(texts[block[0]])
-            looks, start = _from_first(group, view)
-        for look in looks:
-            for i in block:
+        whole = group.view(
+            "\n".join([texts[i] for i in block]) if len(block) > 1 else texts[block[0]]
+        )
+        views = {block[0]: whole} if len(block) == 1 else {}
+        for look in group.looks:
+            if needless(look, found) or not look.may_match(whole.data):
+                continue
+            for i in _matching(look, whole, begins, block):
+                view = views.get(i) or views.setdefault(i, group.view(texts[i]))
+                if made := _search(plan, look, view, found):
+                    edits.setdefault(i, []).extend(made)
                 if needless(look, found):
                     break
-                view = views.get(i) or views.setdefault(i, group.view(texts[i]))
-                if made := _search(plan, look, view, start, found):
-                    edits.setdefault(i, []).extend(made)
 
 
-def _matching(group: Group, joined: str) -> Sequence[Look]:
-    """The looks that may match one of the texts that were joined."""
-    data = group.view(joined).data
-    if group.loose is not None and group.loose.search(data) is None:
-        return ()
-    return [k for k in group.looks if k.loose is None or k.loose.search(data) is not None]
-
-
-def _from_first(group: Group, view: View) -> tuple[Sequence[Look], int]:
-    """The looks that may match a text, and where the first match is."""
-    if group.any is None:
-        return group.looks, view.first
-    first = group.any.search(view.data, view.first)
-    return ((), 0) if first is None else (group.looks, first[0])
+def _matching(look: Look, whole: View, begins: list[int], block: list[int]) -> Iterable[int]:
+    """The texts of a block that the look may match, found in all of them joined. What matches in
+    one text alone is matched there too, or lies in another match that reaches into it."""
+    if len(block) == 1 or look.loose is None:
+        return block
+    hit: dict[int, None] = {}
+    for start, end in look.loose.matches(whole.data):
+        first = bisect_right(begins, whole.start(start)) - 1
+        last = bisect_right(begins, whole.end(max(end, start))) - 1
+        hit.update(dict.fromkeys(range(first, last + 1)))
+    return [block[i] for i in hit if i < len(block)]
 
 
 def needless(look: Look, found: Found) -> bool:
@@ -160,9 +158,9 @@ def needless(look: Look, found: Found) -> bool:
     return not look.masks and all(user in found for user in look.users)
 
 
-def _search(plan: Plan, look: Look, view: View, begin: int, found: Found) -> list[Edit]:
+def _search(plan: Plan, look: Look, view: View, found: Found) -> list[Edit]:
     edits: list[Edit] = []
-    for start, end in look.pattern.matches(view.data, begin):
+    for start, end in look.pattern.matches(view.data, view.first):
         edits += take(plan, look, look.spans(view, start, end), start == end, found)
         if needless(look, found):
             break
@@ -187,11 +185,10 @@ def _across(plan: Plan, whole: str, seams: list[int], found: Found) -> Iterator[
     for first, last in _windows(seams, len(whole)):
         for group in plan.groups:
             view = _window(group, whole, first, last)
-            looks, at = _from_first(group, view)
-            for look in looks:
-                if needless(look, found):
+            for look in group.looks:
+                if needless(look, found) or not look.may_match(view.data):
                     continue
-                for start, end in look.pattern.matches(view.data, at, view.last):
+                for start, end in look.pattern.matches(view.data, view.first, view.last):
                     spans = [(a + first, b + first) for a, b in look.spans(view, start, end)]
                     across = [(a, b) for a, b in spans if _between(seams, a, b)]
                     yield from take(plan, look, across, False, found)
