@@ -20,6 +20,11 @@ from tokenomics.policy.views import View
 # but a key block; so short that a reader hardly sees it come late.
 HOLD = 4096
 LONGEST_HOLD = 16 << 10  # for kinds that say they are longer: a block with a private key
+MAX_HINTS = 2  # more of them cost as much as the search
+# Instructions of RE2's. Patterns up to SMALL are joined as long as together they stay below JOINED:
+# beyond, the states of its automaton do not fit into memory, and a search takes ten times as long.
+SMALL = 2000
+JOINED = 8000
 PLANS = 512  # many tokens share few policies
 # What is begun by a pattern that cannot be taken apart: anything.
 ANYTHING = "(?s:.*)"
@@ -48,7 +53,7 @@ class Look:
 
     def may_match(self, data: bytes) -> bool:
         """Whether a search is worth it. To look for a few bytes costs a tenth of a search."""
-        return not self.hints or any([hint in data for hint in self.hints])
+        return not self.hints or any(hint in data for hint in self.hints)
 
     def spans(self, view: View, start: int, end: int) -> list[tuple[int, int]]:
         """What of a match is meant, in characters of the text. None is empty."""
@@ -66,15 +71,28 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """Looks that are searched in one go first, and one by one only where that found something. Each
+    by itself, `pattern` is None."""
+
+    pattern: Pattern | None
+    looks: tuple[Look, ...]
+
+    def opens(self, data: bytes) -> bool:
+        """Whether one of the looks may match; also in texts that are joined by line breaks."""
+        return self.pattern is None or self.pattern.search(data) is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """Looks at the same view of a text. `any` finds where the first of them matches, `loose` the
-    same in joined texts; None if that is not known. `ending` finds what any of them waits for."""
+    """Looks at the same view of a text, and the gates to them. `any` finds where the first of them
+    matches; None if that is not known, or costs more. `ending` finds what any of them waits for."""
 
     looks: tuple[Look, ...]
+    gates: tuple[Gate, ...]
     folded: bool
     holds: bool  # whether a stream waits for these looks
     any: Pattern | None
-    loose: Pattern | None
     ending: Pattern
 
     def view(self, text: str, before: bytes = b"", behind: bytes = b"") -> View:
@@ -110,8 +128,8 @@ def plan_for(rules: tuple[Rule, ...], direction: str) -> Plan:
     return Plan(rules, groups, judges)
 
 
-# A pattern, whether it looks at the folded text, how a match is refined, its longest match or 0, and
-# its hints.
+# A pattern, whether it looks at the folded text, how a match is refined, its longest match or 0,
+# and its hints.
 _Search = tuple[str, bool, Refine | None, int, tuple[str, ...]]
 
 
@@ -126,6 +144,7 @@ def _searches(rule: Rule) -> Iterator[tuple[_Search, str]]:
     for kind in rule.kinds:
         detector = DETECTORS[kind]
         hints = detector.hint or ()
+        hints = hints if len(hints) <= MAX_HINTS else ()
         yield (detector.pattern, True, detector.refine, detector.longest or 0, hints), kind
 
 
@@ -156,9 +175,33 @@ def _look(search: _Search, users: tuple[tuple[int, str], ...], masks: bool) -> L
 
 
 def _group(looks: tuple[Look, ...], folded: bool, holds: bool) -> Group:
-    written = _either([look.written for look in looks])
-    loose = _either([look.loose.source if look.loose else None for look in looks])
-    return Group(looks, folded, holds, written, loose, _ending([look.begun for look in looks]))
+    any_ = _either([look.written for look in looks])
+    if any_ is not None and any_.size > JOINED:
+        any_ = None
+    ending = _ending([look.begun for look in looks])
+    return Group(looks, tuple(_gates(looks)), folded, holds, any_, ending)
+
+
+def _gates(looks: Sequence[Look]) -> Iterator[Gate]:
+    together: list[Look] = []
+    size = 0
+    for look in looks:
+        if look.loose is None or look.hints or look.loose.size > SMALL:
+            yield Gate(None, (look,))
+            continue
+        if size + look.loose.size > JOINED:
+            yield _gate(together)
+            together, size = [], 0
+        together.append(look)
+        size += look.loose.size
+    if together:
+        yield _gate(together)
+
+
+def _gate(looks: Sequence[Look]) -> Gate:
+    if len(looks) == 1:
+        return Gate(None, tuple(looks))
+    return Gate(_either([look.loose.source for look in looks if look.loose]), tuple(looks))
 
 
 def _ending(begun: Sequence[str | None]) -> Pattern:

@@ -40,6 +40,11 @@ class Pattern:
         self.source = source
         self._regexp = regexp
 
+    @property
+    def size(self) -> int:
+        """Instructions of the program that RE2 made of it."""
+        return int(self._regexp.programsize)
+
     def search(self, data: bytes, start: int = 0, end: int | None = None) -> tuple[int, int] | None:
         """The first match that lies between `start` and `end`. What stands before and behind them
         is seen by `^`, `$` and `\\b`."""

@@ -125,19 +125,23 @@ def _search_block(
 ) -> None:
     begins = list(accumulate([len(texts[i]) + 1 for i in block], initial=0))
     for group in plan.groups:
-        whole = group.view(
-            "\n".join([texts[i] for i in block]) if len(block) > 1 else texts[block[0]]
-        )
+        whole = group.view("\n".join([texts[i] for i in block]))
         views = {block[0]: whole} if len(block) == 1 else {}
-        for look in group.looks:
-            if needless(look, found) or not look.may_match(whole.data):
-                continue
+        for look in _opened(group, whole.data, found):
             for i in _matching(look, whole, begins, block):
                 view = views.get(i) or views.setdefault(i, group.view(texts[i]))
                 if made := _search(plan, look, view, found):
                     edits.setdefault(i, []).extend(made)
                 if needless(look, found):
                     break
+
+
+def _opened(group: Group, data: bytes, found: Found) -> Iterator[Look]:
+    """The looks that are worth a search."""
+    for gate in group.gates:
+        looks = [k for k in gate.looks if not needless(k, found) and k.may_match(data)]
+        if looks and (len(looks) == 1 or gate.opens(data)):
+            yield from looks
 
 
 def _matching(look: Look, whole: View, begins: list[int], block: list[int]) -> Iterable[int]:
@@ -185,9 +189,7 @@ def _across(plan: Plan, whole: str, seams: list[int], found: Found) -> Iterator[
     for first, last in _windows(seams, len(whole)):
         for group in plan.groups:
             view = _window(group, whole, first, last)
-            for look in group.looks:
-                if needless(look, found) or not look.may_match(view.data):
-                    continue
+            for look in _opened(group, view.data, found):
                 for start, end in look.pattern.matches(view.data, view.first, view.last):
                     spans = [(a + first, b + first) for a, b in look.spans(view, start, end)]
                     across = [(a, b) for a, b in spans if _between(seams, a, b)]
