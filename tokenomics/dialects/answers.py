@@ -30,7 +30,7 @@ _CACHED = ("cache_creation_input_tokens", "cache_read_input_tokens")
 # Strings of an answer that are no text: what links, names and times things.
 _SKIP = frozenset(
     "id object type role model status finish_reason stop_reason native_finish_reason url image_url"
-    " call_id item_id tool_use_id tool_call_id response_id previous_response_id file_id"
+    " file_url phase call_id item_id tool_use_id tool_call_id response_id previous_response_id file_id"
     " container_id system_fingerprint service_tier provider media_type format".split()
 )
 WORDS = Words(frozenset(), _SKIP, keys=False, below={"input": OWN_JSON})
@@ -142,14 +142,18 @@ def answer_texts(document: Any) -> list[Text]:
     """Every text of an answer, or of a stream's event, that goes to the client."""
     if not isinstance(document, dict):
         return walk(document, (), WORDS)
-    out: list[Text] = []
+    inner = document.get("response")  # a stream's event around the whole
+    around = isinstance(inner, dict)
+    kept = {
+        key: value
+        for key, value in document.items()
+        if key not in _NO_TEXT and not (around and key == "response")
+    }
+    texts = walk(kept, (), WORDS)
+    if around:
+        texts += [Text(("response", *text.path), text.value) for text in answer_texts(inner)]
     sound = _SOUND.get(str(document.get("type")), _CHAT_SOUND)
-    for key, value in document.items():
-        if key == "response" and isinstance(value, dict):  # a stream's event around the whole
-            out += [Text((key, *text.path), text.value) for text in answer_texts(value)]
-        elif key not in _NO_TEXT and not (isinstance(value, str) and key in _SKIP):
-            out += walk(value, (key,), WORDS)
-    return [text for text in out if text.path[-len(sound) :] != sound]
+    return [text for text in texts if text.path[-len(sound) :] != sound]
 
 
 def without_logprobs(document: Any) -> Any:
