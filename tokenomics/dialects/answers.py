@@ -30,8 +30,8 @@ _CACHED = ("cache_creation_input_tokens", "cache_read_input_tokens")
 # Strings of an answer that are no text: what links, names and times things.
 _SKIP = frozenset(
     "id object type role model status finish_reason stop_reason native_finish_reason url image_url"
-    " file_url phase call_id item_id tool_use_id tool_call_id response_id previous_response_id file_id"
-    " container_id system_fingerprint service_tier provider media_type format".split()
+    " file_url phase call_id item_id tool_use_id tool_call_id response_id previous_response_id"
+    " file_id container_id system_fingerprint service_tier provider media_type format".split()
 )
 WORDS = Words(frozenset(), _SKIP, keys=False, below={"input": OWN_JSON})
 # Sound in pieces: the key of its base64, by the type of the event. Chat's has no type.
