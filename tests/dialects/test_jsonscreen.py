@@ -1,4 +1,4 @@
-"""JSON that comes in pieces: each string and number in it is masked by itself, and it stays JSON."""
+"""JSON in pieces: each string and number in it is masked by itself, and it stays JSON."""
 
 from __future__ import annotations
 
