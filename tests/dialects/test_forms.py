@@ -109,6 +109,19 @@ def test_texts_and_keys_change_in_their_places_and_fields_are_added() -> None:
     ]
 
 
+def test_what_a_mask_holds_makes_no_two_fields_of_one_and_no_quotes() -> None:
+    form, document = parse(form_body(FORM), FORM_TYPE, FILES)
+    masked = {f'"\\\r\n{i}': value for i, value in enumerate(document.values())}
+    body, content_type = encode(form, masked)
+    assert parse(body, content_type, FILES)[1] == {
+        "%22%5C%0D%0A0": "m",
+        "%22%5C%0D%0A1": "shown",
+        "%22%5C%0D%0A2": "shown",
+        "%22%5C%0D%0A3[]": ["shown", "shown"],
+        "%22%5C%0D%0A4": "en",
+    }
+
+
 GOOD = {
     "token": named(b"form-data; name=a"),
     "odd-case": part(b'CONTENT-DISPOSITION: Form-Data; name="a"'),

@@ -22,6 +22,7 @@ _PARAMETER = re.compile(r';\s*([a-z]+\*?)\s*=\s*(?:"([^"\\]*)"|([^\s;"\\]+))')
 _FIELD_NAME = re.compile(r"[a-z0-9-]+")
 _ENCODINGS = ("7bit", "8bit", "binary")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
+_UNQUOTED = re.compile(r'[\x00-\x1f"\\\x7f]')
 _CHARSETS = ("utf-8", "us-ascii")
 # The document's key for the names of files; no field can be called that.
 FILENAMES = '"filename"'
@@ -189,7 +190,9 @@ def encode(form: Form, document: Mapping[str, Any]) -> tuple[bytes, str]:
         data = part.data
         if place is not None:
             data = str(next(texts[place])).encode() if data is None else data
-            part = replace(part, name=keys[place])
+            name = keys[place]
+            many = _is_list(part.name) and not _is_list(name)  # it may stand more than once
+            part = replace(part, name=name + "[]" if many else name)
         if filenames is not None and part.filename is not None:
             part = replace(part, filename=str(next(filenames)))
         assert data is not None, "a part without data is a text of the document"
@@ -214,5 +217,6 @@ def _part_head(part: Part) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As HTML's forms are written (WHATWG HTML, multipart/form-data encoding algorithm)."""
-    return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    """As HTML's forms are written (WHATWG HTML, multipart/form-data encoding algorithm), and no
+    backslashes: a mask may hold anything."""
+    return _UNQUOTED.sub(lambda match: f"%{ord(match[0]):02X}", text)
