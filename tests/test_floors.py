@@ -31,6 +31,7 @@ FLOORS = {
     # What decides.
     "config": 1,
     "dialects": 1,
+    "echo": 1,
     "net.coding": 1,
     "net.framing": 1,
     "net.heads": 1,
@@ -56,7 +57,7 @@ FLOORS = {
     "webhooks": 2,
     # Apps.
     "central": 3,
-    "echo": 3,
+    "echo.app": 3,
     "gateway": 3,
     # Where the parts are joined.
     "cli": 4,

@@ -23,7 +23,7 @@ from tokenomics.cli.reload import Node, Reading, Reloads, make_limits
 from tokenomics.config.providers import build_providers
 from tokenomics.config.settings import Config
 from tokenomics.config.sources import provider_key
-from tokenomics.echo import echo_app
+from tokenomics.echo.app import echo_app
 from tokenomics.follow import follow
 from tokenomics.gateway.app import ProxyApp
 from tokenomics.gateway.identity import TokenBook
