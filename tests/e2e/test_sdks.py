@@ -39,6 +39,11 @@ POLICIES: dict[str, dict[str, Any]] = {
     "prompted": PROMPTED,
     "screened": SCREENED,
 }
+# One that finds something, which comes in two pieces of a stream.
+MASKING = {
+    "default_provider": "echo",
+    "rules": [{"type": "regex", "pattern": "two three", "action": "mask", "scope": "output"}],
+}
 SAY = "[echo text=one two three]"
 CALL = "[echo tool=get_weather text=Oslo]"
 CHAT: Any = {"model": "echo-1", "messages": [{"role": "user", "content": SAY}]}
@@ -290,6 +295,25 @@ async def test_openai_errors(tmp_path: Path) -> None:
     assert (half.value.status_code, half.value.code) == (502, "upstream_invalid")
 
 
+async def test_openai_masked(tmp_path: Path) -> None:
+    call = "[echo tool=f text=one two three]"
+    async with openai_client(tmp_path, MASKING) as client:
+        chunks = await collect(await client.chat.completions.create(**CHAT, stream=True))
+        events = await collect(await client.responses.create(**RESPONSE, stream=True))
+        called = await collect(
+            await client.responses.create(model="echo-1", input=call, stream=True)
+        )
+        ask = {"model": "echo-1", "file": FILE, "prompt": SAY}
+        heard = await collect(await client.audio.transcriptions.create(**ask, stream=True))
+        made = await client.images.generate(model="echo-1", prompt=SAY)
+    text, arguments = "one [REDACTED]", '{"text":"one [REDACTED]"}'
+    assert "".join([chunk.choices[0].delta.content or "" for chunk in chunks]) == text
+    for parts, whole in ((events, text), (called, arguments), (heard, text)):
+        assert "".join([part.delta for part in parts if part.type.endswith(".delta")]) == whole
+    assert events[-1].response.output_text == heard[-1].text == made.data[0].revised_prompt == text
+    assert called[-1].response.output[0].arguments == arguments
+
+
 # Anthropic
 
 
@@ -356,3 +380,14 @@ async def test_anthropic_errors(tmp_path: Path) -> None:
             await collect(await ask("[echo words=9 break=5]", stream=True))
     assert failed.value.body["error"]["type"] == "overloaded_error"
     assert "broke off" in str(broken.value)
+
+
+async def test_anthropic_masked(tmp_path: Path) -> None:
+    call = {**MESSAGE, "messages": [{"role": "user", "content": "[echo tool=f text=two three]"}]}
+    async with anthropic_client(tmp_path, MASKING) as client:
+        async with client.messages.stream(**MESSAGE) as stream:
+            said = await stream.get_final_message()
+        async with client.messages.stream(**call) as stream:
+            called = await stream.get_final_message()
+    assert said.content[0].text == "one [REDACTED]"
+    assert called.content[0].input == {"text": "[REDACTED]"}
