@@ -1,4 +1,4 @@
-"""What answers with numbers, pictures and sound hold, and what is said where no dialect is known."""
+"""Answers with numbers, pictures and sound, and what is said where no dialect is known."""
 
 from __future__ import annotations
 

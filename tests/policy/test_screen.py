@@ -167,7 +167,8 @@ def test_nothing_of_what_blocks_goes_out(
         (pii("email"), ["to a@b.c", "o now"], ["to ", MASK + " ", "now"]),
         (pii("ssn"), ["id 123-4", "5-6789."], ["id ", MASK + ".", ""]),
         (pii("ssn"), ["id 123-4", "6"], ["id ", "", "123-46"]),
-        (pii("ssn"), ["1２3-4", "\u200b5-6789 x"], ["", MASK + " x", ""]),
+        # A letter before digits has a say in what they are, so the last one waits.
+        (pii("ssn"), ["1２3-4", "\u200b5-6789 x"], ["", MASK + " ", "x"]),
         (regex("a+", "warn"), ["ba", "ab"], ["ba", "ab", ""]),
         (regex("a", replacement=""), ["a", "b"], ["", "b", ""]),
         (regex("x.y"), ["x😀", "y"], ["", MASK, ""]),

@@ -9,7 +9,8 @@ takes a token or a policy file, a model, and a body if you have one; it sends no
 proxy does the same for a live request with its counts: header `x-tokenomics-explain: 1`, with
 admin.auth.password in `x-tokenomics-admin`.
 
-Exit status of `check`: 0 if all are valid, warnings or not; 5 if one is not; 3 if a file does not exist.
+Exit status of `check`: 0 if all are valid, warnings or not; 5 if one is not; 3 if a file does not
+exist.
 
 examples:
   tokenomics policy check lead-engineer.json

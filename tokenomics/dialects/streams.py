@@ -185,7 +185,7 @@ class StreamReader:
             return b""
         self._count(block)
         # A search for plain bytes before each look inside: it rarely finds any.
-        if any([mark in block for mark in self._marks]):
+        if any(mark in block for mark in self._marks):
             self._look(block)
         return self._take_usage(block) if b'"usage"' in block and _USAGE.search(block) else block
 
@@ -208,7 +208,7 @@ class StreamReader:
 
     def _look(self, block: bytes) -> None:
         for raw, data in events(block):
-            if not any([mark in raw for mark in self._marks]):
+            if not any(mark in raw for mark in self._marks):
                 continue
             document = _loads(data) if data[:1] == b"{" else None
             if self.form.ends(data, document):

@@ -213,7 +213,7 @@ class Gateway:
         """What an answer goes through, if anything. Responses shows instructions back, the policy's
         too."""
         added = bool(target.prompts) and ask.endpoint.dialect.name == "responses"
-        if not added and not any([rule.covers("output") for rule in target.rules]):
+        if not added and not any(rule.covers("output") for rule in target.rules):
             return None
         own = ask.document.get("instructions")
         tell = self.reporter.findings(outcome, "output")

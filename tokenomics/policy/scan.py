@@ -58,20 +58,21 @@ def inspect(
         for block in _blocks(texts):
             _search_block(plan, texts, block, found, edits)
     masked = list(texts)
-    for first, last in _units(len(texts), joins):
+    for first, last in joins:
         together = texts[first:last]
         starts = list(accumulate(map(len, together), initial=0))
         own = [
             Edit(edit.start + start, edit.minus_end - start, edit.rule)
             for i, start in zip(range(first, last), starts, strict=False)
-            for edit in edits.get(i, ())
+            for edit in edits.pop(i, ())
         ]
-        if last - first > 1:
-            own += _across(plan, "".join(together), starts[1:-1], found)
-        if own:
-            masked[first:last] = _cut(together, sorted(own), plan.rules)
-        if plan.judges:
-            judge(plan, signals(fold("".join(together))[0]), found)
+        own += _across(plan, "".join(together), starts[1:-1], found)
+        masked[first:last] = _cut(together, sorted(own), plan.rules)
+    for i, own in edits.items():
+        [masked[i]] = _cut([texts[i]], sorted(own), plan.rules)
+    if plan.judges:
+        for first, last in _units(len(texts), joins):
+            judge(plan, signals(fold("".join(texts[first:last]))[0]), found)
     return Inspection(found.findings, tuple(masked), found.blocked)
 
 
@@ -151,8 +152,9 @@ def _matching(look: Look, whole: View, begins: list[int], block: list[int]) -> I
         return block
     hit: dict[int, None] = {}
     for start, end in look.loose.matches(whole.data):
-        first = bisect_right(begins, whole.start(start)) - 1
-        last = bisect_right(begins, whole.end(max(end, start))) - 1
+        begin = whole.start(start)
+        first = bisect_right(begins, begin) - 1
+        last = first if end == start else bisect_right(begins, max(begin, whole.end(end) - 1)) - 1
         hit.update(dict.fromkeys(range(first, last + 1)))
     return [block[i] for i in hit if i < len(block)]
 

@@ -24,7 +24,7 @@ from tokenomics.policy.rules import Finding, Found, Rule
 from tokenomics.policy.scan import Edit, judge, needless, take
 from tokenomics.policy.views import View
 
-# Characters that have been decided and are still kept: dropping them costs more than to keep some.
+# Characters that have been decided and are still kept: to drop ASCII costs more than to keep some.
 SLACK = 512
 # Jailbreak rules judge a text as a whole. In a stream they look at so many characters of its end,
 JUDGED = 4096
@@ -99,7 +99,7 @@ class Screen:
             self._text, self._edits = "", []
             return ""
         out = self._release(free)
-        if kept - self._base > SLACK:
+        if kept - self._base > (SLACK if self._text.isascii() else 0):
             self._drop(kept - self._base)
         return out
 

@@ -42,6 +42,7 @@ PRIVATE_KEY = Detector(
     rf"-----BEGIN {_LABEL}-----(?:-?[^-])*(?:-----END {_LABEL}-----)?",
     _private_keys,
     hint=("-----BEGIN",),
+    longest=16 << 10,  # of real ones; RE2 cannot count that far
 )
 
 # --- Connection strings with a password in them
