@@ -127,7 +127,7 @@ ANTHROPIC = Form(
 EVENTS = Form(
     marks=(),
     ends=lambda data, _document: data.strip() == b"[DONE]",
-    failed=lambda document: document.get("type") == "error",
+    failed=lambda document: document.get("type") == "error" or document.get("error") is not None,
     usage=lambda document: document.get("usage"),
     generated=strings_at("delta|text"),
     text=lambda document: [],
