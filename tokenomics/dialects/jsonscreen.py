@@ -172,21 +172,22 @@ class JsonScreen:
         out.append(self._plain.feed(self._take_scalar()))
 
     def _in_string(self, screen: Screen, text: str, at: int, out: list[str]) -> int:
-        match = _PLAIN.match(text, at)
-        if match is not None:
-            out.append(_escaped(screen.feed(match[0])))
-            return match.end()
-        if text[at] == '"':
+        parts: list[str] = []
+        while at < len(text) and text[at] != '"':
+            match = _PLAIN.match(text, at)
+            size, plain = (len(match[0]), match[0]) if match else _unescaped(text, at)
+            if size == 0:
+                self._pending = text[at:]
+                at = len(text)
+            parts.append(plain)
+            at += size
+        out.append(_escaped(screen.feed("".join(parts))))
+        if at < len(text):
             out.append(_escaped(screen.end()) + '"')
             self._string = None
             self._ended(key=self._is_key)
-            return at + 1
-        size, plain = _unescaped(text, at)
-        if size == 0:
-            self._pending = text[at:]
-            return len(text)
-        out.append(_escaped(screen.feed(plain)))
-        return at + size
+            at += 1
+        return at
 
 
 def _unescaped(text: str, at: int) -> tuple[int, str]:
