@@ -11,7 +11,8 @@ a thread kept another thread from running, in ms.
 
 The texts: `mixed` prose, code and JSON in equal parts, without a match; `dirty` the same with an
 address, a number and a key in each 10 KB; `turns` the same in messages of 200 characters; `wide`
-the same with a letter outside of ASCII in each line; `numbers` dotted numbers; `base64` a long picture.
+the same with a letter outside of ASCII in each line; `numbers` dotted numbers; `base64` a long
+picture.
 """
 
 from __future__ import annotations
