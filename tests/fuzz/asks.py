@@ -128,6 +128,8 @@ def large() -> Iterator[Body]:
     arguments = json.dumps({"a": [{"b": 1}] * 30_000})
     call = {"role": "assistant", "tool_calls": [{"function": {"arguments": arguments}}]}
     yield Body("/chat/completions", {"model": "m", "messages": [call]}, b"")
+    calls = [{"arguments": "[" * 190 + "]" * 190}] * 5000
+    yield Body("/chat/completions", {"model": "m", "messages": [{**hello, "x": calls}]}, b"")
     keys = {f"k{i}": i for i in range(100_000)}
     yield Body("/chat/completions", {"model": "m", "messages": [hello], **keys}, b"")
     yield Body("open", keys, b"")
@@ -410,7 +412,7 @@ def fuzz(runs: int, seed: int, out: TextIO, *, until: float | None = None) -> To
         if until is not None and number % 100 == 0 and time.monotonic() > until:
             break
         body = maker.body()
-        if judge(body, totals, out) and len(body.data) < 50_000:
+        if judge(body, totals, out) and len(body.data) < 20_000:
             maker.keep(body)
         if number % PROGRESS == PROGRESS - 1:
             print(totals, file=out, flush=True)

@@ -8,6 +8,7 @@ from tokenomics import strictjson
 from tokenomics.dialects import anthropic, openai, responses
 from tokenomics.dialects.ask import MAX_OUTPUT, Ask, Endpoint, whole_number, wrong
 from tokenomics.dialects.forms import BadForm, Form, is_form, parse
+from tokenomics.dialects.texts import openings_inside
 from tokenomics.errors import Refusal
 
 MAX_MODEL_NAME = 256  # characters
@@ -17,6 +18,7 @@ ENDPOINTS: dict[str, Endpoint] = {
 # What some providers take as more models to try (https://openrouter.ai/docs/model-routing): it
 # would go past the policy's list.
 _ROUTING = frozenset({"models", "fallbacks", "route"})
+_OPENINGS = tuple(rb"[ { \u005b \u005B \u007b \u007B".split())
 # The fields of known forms that are files. Anything else there is text: a prompt is one, too, if it
 # is sent as a file.
 _FILES = frozenset({"file", "image", "image[]", "mask"})
@@ -99,6 +101,13 @@ def _parse_json(body: bytes) -> dict[str, Any]:
         raise Refusal("invalid_json", f"the request body is not JSON: {e}") from None
     if not isinstance(document, dict):
         raise Refusal("invalid_json", "the request body must be a JSON object")
+    # Arguments are JSON, too: a thousand small ones take as long to look through as one large one.
+    openings = sum(map(body.count, _OPENINGS))
+    if openings > strictjson.MAX_CONTAINERS:
+        inside = openings_inside(document)
+        if inside > strictjson.MAX_CONTAINERS:
+            message = f"more than {strictjson.MAX_CONTAINERS} objects and arrays in arguments"
+            raise Refusal("invalid_json", f"the request body has {message}")
     return document
 
 

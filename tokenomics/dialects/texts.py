@@ -114,6 +114,8 @@ def _collect(node: Any, path: Path, words: Words, out: list[Text]) -> None:
 def _text_parts(node: list[Any]) -> dict[int, None]:
     """The indexes of parts of text, if there are several. Their texts are found before all else, so
     that they stand side by side, whatever keys a client has put between them: see `joins`."""
+    if len(node) < 2:
+        return {}
     found = {
         i: None
         for i, part in enumerate(node)
@@ -151,6 +153,21 @@ def _arguments(value: str, path: Path, out: list[Text]) -> None:
         out.append(Text(path, value))
     else:
         _collect(inner, (*path, INSIDE), OWN_JSON, out)
+
+
+def openings_inside(document: Any) -> int:
+    """How many objects and arrays the texts called arguments may hold, all of them together."""
+    count = 0
+    left = [document]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            value = node.get("arguments")
+            count += value.count("[") + value.count("{") if isinstance(value, str) else 0
+            left += node.values()
+        elif isinstance(node, list):
+            left += node
+    return count
 
 
 def joins(texts: Sequence[Text]) -> list[tuple[int, int]]:
