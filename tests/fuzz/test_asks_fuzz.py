@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fuzz import asks
+from tests.fuzz import asks, asks_maker
 from tokenomics import strictjson
 from tokenomics.errors import Refusal
 
@@ -49,10 +49,10 @@ def test_a_rewriter_that_forgets_a_text_is_found(monkeypatch: pytest.MonkeyPatch
     assert found(50)
 
 
-@pytest.mark.parametrize("name", asks.RAW)
+@pytest.mark.parametrize("name", asks_maker.RAW)
 def test_what_no_writer_makes_stands_in_the_bytes(name: str) -> None:
-    data = asks.written({"a": [asks._Raw(name)]})
-    assert data == b'{"a": [' + asks.RAW[name] + b"]}"
+    data = asks_maker.written({"a": [asks_maker.Raw(name)]})
+    assert data == b'{"a": [' + asks_maker.RAW[name] + b"]}"
     fine = name in ("pair", "minus", "nul", "deep", "long")
     try:
         strictjson.loads(data)
