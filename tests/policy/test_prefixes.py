@@ -88,7 +88,7 @@ short_patterns = st.recursive(
 )
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(patterns, st.text(LETTERS, max_size=8))
 def test_every_beginning_of_a_match_is_held(source: str, text: str) -> None:
     pattern, data = compile_pattern(source), text.encode()
@@ -109,7 +109,7 @@ def test_what_is_held_can_become_a_match(source: str, text: str) -> None:
         assert any(whole.found_in(kept + end) for end in more)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(patterns, st.text(LETTERS, max_size=8))
 def test_a_pattern_written_again_begins_to_match_at_the_same_place(source: str, text: str) -> None:
     data = text.encode()
@@ -118,7 +118,7 @@ def test_a_pattern_written_again_begins_to_match_at_the_same_place(source: str, 
     assert (first and first[0]) == (again and again[0])
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(patterns, st.lists(st.text("ab-", max_size=4), min_size=1, max_size=4))
 def test_a_loose_pattern_finds_in_joined_texts_what_matches_one(
     source: str, texts: list[str]
@@ -153,7 +153,7 @@ def test_what_is_not_read_is_said(source: str) -> None:
         read(source)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.text(r"ab\QEdpLx{}[]()^$|*+?.,:-01imsP<>", max_size=12))
 def test_whatever_re2_accepts_is_read_rightly_or_not_at_all(source: str) -> None:
     try:

@@ -37,7 +37,7 @@ SOURCES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(
     st.lists(st.text("ab \né", max_size=5), max_size=8),
     st.lists(st.tuples(st.sampled_from(SOURCES), st.sampled_from(["mask", "warn"])), min_size=1),
@@ -146,7 +146,7 @@ def test_what_lies_across_is_found_in_long_texts(distance: int) -> None:
     )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.text("ab-1é\u200b", max_size=3), min_size=1, max_size=8),
     st.lists(st.sampled_from(["ab", "a+b", "b-1", "1é", "é-", "a1"]), min_size=1),

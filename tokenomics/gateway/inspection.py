@@ -17,10 +17,12 @@ from tokenomics.policy.route import Target
 from tokenomics.policy.rules import Finding
 from tokenomics.policy.scan import inspect
 
-# A body above this is parsed, or inspected, in a thread: it would hold up everybody else for more
-# than a few milliseconds. Below, the thread itself costs more than it gives.
+# A body above this is parsed in a thread: it would hold up everybody else for more than a few
+# milliseconds. Below, the thread itself costs more than it gives.
 PARSE_THREAD_BYTES = 2 << 20
-INSPECT_THREAD_BYTES = 128 << 10
+# The same for inspection. 100 KB take about 1 ms, but a pattern of a policy that RE2 has no
+# automaton for may take 2 us a byte: 20 ms for this much. Searches let go of the interpreter.
+INSPECT_THREAD_BYTES = 10 << 10
 # Making a million small values holds up everybody for seconds, thread or no thread. The longest
 # prose that a body can hold has about as many commas as this.
 MAX_COMMAS = 250_000

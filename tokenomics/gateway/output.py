@@ -47,8 +47,11 @@ class Output:
         if content_type.lower().startswith(_NO_TEXT):
             return body
         if len(body) <= INSPECT_THREAD_BYTES:
-            return self._whole(body)
-        return await trio.to_thread.run_sync(self._whole, body)
+            shown = self._whole(body)
+        else:
+            shown = await trio.to_thread.run_sync(self._whole, body)
+        self.tell_news()
+        return shown
 
     def _whole(self, body: bytes) -> bytes:
         if body.lstrip()[:1] not in (b"{", b"["):
@@ -86,7 +89,7 @@ class Output:
         """A stream's screens. Feeding them raises Refusal `content_blocked`."""
         hides = any(rule.action in ("mask", "fail") for rule in self.covering)
         return ScreenedStream(
-            FORMS[form], self._open, self._inspect, self.instructions, hides=hides
+            FORMS[form], self._open, self._inspect_at_once, self.instructions, hides=hides
         )
 
     def _inspect(self, texts: Sequence[str]) -> Sequence[str]:
@@ -95,8 +98,12 @@ class Output:
             rule = self.covering.index(finding.rule)
             for what in finding.what:
                 self.found.add(rule, what)
-        self.tell_news()
         return result.masked
+
+    def _inspect_at_once(self, texts: Sequence[str]) -> Sequence[str]:
+        shown = self._inspect(texts)
+        self.tell_news()
+        return shown
 
     def _open(self) -> _Told:
         return _Told(Screen(self.covering, found=self.found), self)

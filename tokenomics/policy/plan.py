@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from tokenomics.policy.detectors import DETECTORS, fold
 from tokenomics.policy.prefixes import Unreadable, begun, read, written
-from tokenomics.policy.regexes import BadPattern, Pattern, compile_pattern
+from tokenomics.policy.regexes import (
+    LARGE_PATTERN_MEMORY,
+    MAX_PATTERN_MEMORY,
+    BadPattern,
+    Pattern,
+    compile_pattern,
+)
 from tokenomics.policy.rules import Rule
 from tokenomics.policy.views import View
 
@@ -151,14 +157,15 @@ def _searches(rule: Rule) -> Iterator[tuple[_Search, str]]:
 def _look(search: _Search, users: tuple[tuple[int, str], ...], masks: bool) -> Look:
     source, _, refine, longest, hints = search
     hold = min(max(HOLD, longest), LONGEST_HOLD)
-    pattern = compile_pattern(source)
+    memory = LARGE_PATTERN_MEMORY if refine is not None else MAX_PATTERN_MEMORY
+    pattern = compile_pattern(source, memory)
     try:
         node = read(source)
     except Unreadable:
         plain, loose = None, None
         begins: str | None = ANYTHING
     else:
-        plain, loose = written(node), _known(written(node, loose=True))
+        plain, loose = written(node), _known(written(node, loose=True), memory)
         begins = begun(node)
     return Look(
         pattern=pattern,
@@ -214,9 +221,9 @@ def _either(sources: Sequence[str | None]) -> Pattern | None:
     return _known("|".join(known)) if len(known) == len(sources) else None
 
 
-def _known(source: str) -> Pattern | None:
+def _known(source: str, memory: int = MAX_PATTERN_MEMORY) -> Pattern | None:
     """The pattern, or None if it became too large for RE2."""
     try:
-        return compile_pattern(source)
+        return compile_pattern(source, memory)
     except BadPattern:
         return None

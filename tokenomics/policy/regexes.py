@@ -15,11 +15,17 @@ import re2  # type: ignore[import-untyped]  # google-re2 ships no stubs
 
 # What one compiled pattern may use. RE2's own default is 8 MiB; policies hold dozens of patterns.
 MAX_PATTERN_MEMORY = 8 << 20
+# What one of our own large ones may use. With less its automaton gives up where a long run of
+# letters stands before a match, and a search takes a thousand times as long.
+LARGE_PATTERN_MEMORY = 32 << 20
 
-_options = re2.Options()
-_options.max_mem = MAX_PATTERN_MEMORY
-_options.log_errors = False
-_options.never_capture = True  # finding groups takes a second, slower pass
+
+def _options(memory: int) -> Any:
+    options = re2.Options()
+    options.max_mem = memory
+    options.log_errors = False
+    options.never_capture = True  # finding groups takes a second, slower pass
+    return options
 
 
 class BadPattern(ValueError):
@@ -91,10 +97,10 @@ def after(data: bytes, place: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)  # many tokens share few policies
-def compile_pattern(source: str) -> Pattern:
-    """Compile `source`. Raises BadPattern with RE2's reason."""
+def compile_pattern(source: str, memory: int = MAX_PATTERN_MEMORY) -> Pattern:
+    """Compile `source`, to use so many bytes of memory. Raises BadPattern with RE2's reason."""
     try:
-        return Pattern(source, re2.compile(source, _options))
+        return Pattern(source, re2.compile(source, _options(memory)))
     except re2.error as e:
         reason = e.args[0] if e.args else "refused"
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

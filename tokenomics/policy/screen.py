@@ -5,11 +5,12 @@ pieces, what comes out together is what `scan.inspect` makes of the whole, and s
 as long as no match grows beyond the bound below. Where a failing rule matches, what came out is a
 beginning of what stands before its match.
 
-The bound: of one possible match no more than HOLD bytes are kept (16 KiB for a key block). One that
-grows beyond it is decided as if the text ended there: what matches already is masked, or blocks;
-what does not is given up and goes out. So a rule whose match may be longer, as `(?s)BEGIN.*END`,
-misses the longer ones in a stream, and a mask like `key=.*` hides no more of them than their
-beginning. No pattern that looks for words, numbers or keys comes near it.
+The bound: of one possible match no more than HOLD bytes are kept (16 KiB for a key block), and at
+most a sixteenth more before that is seen. One that grows beyond it is decided as if the text ended
+there: what matches already is masked, or blocks; what does not is given up and goes out. So a rule
+whose match may be longer, as `(?s)BEGIN.*END`, misses the longer ones in a stream, and a mask like
+`key=.*` hides no more of them than their beginning. No pattern that looks for words, numbers or
+keys comes near it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from tokenomics.policy.views import View
 
 # Characters that have been decided and are still kept: to drop ASCII costs more than to keep some.
 SLACK = 512
+# When so many characters are held, what comes is looked at only when it is a part of them: else a
+# long match that comes in small pieces would take quadratic time.
+PATIENT = 512
+PART = 16
 # Jailbreak rules judge a text as a whole. In a stream they look at so many characters of its end,
 JUDGED = 4096
 # each time that so many have come, or a line has ended.
@@ -52,6 +57,7 @@ class Screen:
         self._base = 0
         self._done = 0  # before it all is decided: given out, or masked
         self._edits: list[Edit] = []  # those that are not applied yet
+        self._looked = 0  # where the text ended when it was last looked at
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -85,6 +91,9 @@ class Screen:
             return "" if self.found.failed else text
         self._text += text
         end = self._base + len(self._text)
+        if not last and (end - self._looked) * PART < self.held - PATIENT:
+            return ""
+        self._looked = end
         kept = free = end
         for lane in self._lanes:
             if lane.idle(self.found):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tokenomics.policy.regexes import Pattern, compile_pattern
+from tokenomics.policy.regexes import LARGE_PATTERN_MEMORY, Pattern, compile_pattern
 
 Spans = Iterable[tuple[int, int]]
 Refine = Callable[[str], Spans]
@@ -41,7 +41,7 @@ class Detector:
 
     def compiled(self) -> Pattern:
         """The pattern, compiled once per process."""
-        return compile_pattern(self.pattern)
+        return compile_pattern(self.pattern, LARGE_PATTERN_MEMORY)
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Where `text` holds this kind: in order, none empty, none over another."""
