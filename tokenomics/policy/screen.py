@@ -147,10 +147,11 @@ class _Lane:
     """The looks of one group, and how far they have come. Places are bytes of the view of the text
     that is kept."""
 
-    __slots__ = ("_ahead", "_before", "at", "group")
+    __slots__ = ("_ahead", "_before", "_hold", "at", "group")
 
     def __init__(self, group: Group) -> None:
         self.group = group
+        self._hold = max(look.hold for look in group.looks)
         self.at = 0  # no match that begins before is still to come
         # Looks whose last match reaches beyond `at`: they go on behind it.
         self._ahead: dict[int, int] = {}
@@ -180,13 +181,17 @@ class _Lane:
 
     def _begun(self, data: bytes) -> int:
         """Where the first match begins that more text could make or change."""
-        begun = _start(self.group.ending, data, self.at)
+        # What begins further from the end is given up anyway, and need not be looked for.
+        begun = _start(
+            self.group.ending, data, max(self.at, _boundary(data, len(data) - self._hold))
+        )
         if not self._ahead and len(data) - begun <= HOLD:
             return begun
         return min(
-            max(
-                _start(look.ending, data, self._ahead.get(i, self.at)),
-                _boundary(data, len(data) - look.hold),
+            _start(
+                look.ending,
+                data,
+                max(self._ahead.get(i, self.at), _boundary(data, len(data) - look.hold)),
             )
             for i, look in enumerate(self.group.looks)
         )
