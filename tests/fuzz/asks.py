@@ -29,6 +29,7 @@ from tokenomics.dialects.texts import Key, Text, joins, masked
 from tokenomics.errors import Refusal
 
 SHOWN = 5  # faults that are printed
+KEPT_BYTES = 12_000  # of a body that is mutated further: they grow, and the pool with them
 PROGRESS = 20_000  # bodies
 SLOW_SECONDS = 5.0  # for one body; the largest here have some megabytes
 PROMPTS = [("system", "one"), ("user", "two"), ("assistant", "three")]
@@ -207,7 +208,7 @@ def fuzz(runs: int, seed: int, out: TextIO, *, until: float | None = None) -> To
         if until is not None and number % 100 == 0 and time.monotonic() > until:
             break
         body = maker.body()
-        if judge(body, totals, out) and len(body.data) < 20_000:
+        if judge(body, totals, out) and len(body.data) < KEPT_BYTES:
             maker.keep(body)
         if number % PROGRESS == PROGRESS - 1:
             print(totals, file=out, flush=True)

@@ -170,7 +170,7 @@ class Maker:
         if choice < 0.15:
             return Raw(dice.choice(list(RAW)))
         if choice < 0.4:
-            return [old] * dice.choice((1, 2, 50))
+            return [old] * dice.choice((1, 2, 2, 50 if len(str(old)) < 200 else 1))
         if choice < 0.5:
             return {dice.choice(KEYS): old}
         if choice < 0.55 and not isinstance(old, Raw):
