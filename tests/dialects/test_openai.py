@@ -154,6 +154,7 @@ REFUSED: dict[str, tuple[Any, str | None]] = {
         "messages[0].content[1]",
     ),
     "stream-text": ({"model": "m", "messages": HELLO, "stream": "yes"}, "stream"),
+    "options-empty": ({"model": "m", "messages": HELLO, "stream_options": ""}, "stream_options"),
     "options-text": ({"model": "m", "messages": HELLO, "stream_options": "x"}, "stream_options"),
     "n-zero": ({"model": "m", "messages": HELLO, "n": 0}, "n"),
     "n-many": ({"model": "m", "messages": HELLO, "n": 129}, "n"),

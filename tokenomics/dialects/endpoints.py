@@ -47,7 +47,8 @@ def read(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask:
         stream = stream == "true"
     if not isinstance(stream, bool):
         raise wrong("must be true or false", "stream")
-    options = document.get("stream_options") or {}
+    options = document.get("stream_options")
+    options = {} if options is None else options
     if not isinstance(options, dict):
         raise wrong("must be an object", "stream_options")
     dialect = endpoint.dialect
