@@ -78,11 +78,6 @@ def test_a_policy_comes_from_stdin(
     assert lines[0].startswith("-: error: $: is not JSON: ")
 
 
-def test_a_missing_file_is_not_found(capsys: pytest.CaptureFixture[str]) -> None:
-    status, lines, err = check(capsys, "good.json", "none.json")
-    assert (status, lines, err) == (3, [], "tokenomics: none.json: there is no such file\n")
-
-
 def test_bytes_that_are_no_text_are_invalid(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -111,3 +106,18 @@ def test_a_broken_config_does_not_keep_from_checking(
     status, lines, err = check(capsys, "good.json")
     assert (status, lines) == (0, ["good.json: ok"])
     assert "providers are not compared" in err
+
+
+def test_a_missing_file_does_not_hide_what_is_said_of_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, lines, err = check(capsys, "nope.json", "good.json")
+    assert (status, lines) == (3, ["good.json: ok"])
+    assert "nope.json: there is no such file" in err
+    assert check(capsys, "bad.json", "nope.json")[0] == 5
+
+
+def test_null_is_no_patch(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["token", "create", "--policy", "@good.json", "--name", "bob", "--quiet"])
+    assert main(["token", "update", "--name", "bob", "--policy", "null"]) == 5
+    assert "must be a JSON object" in capsys.readouterr().err

@@ -130,6 +130,18 @@ async def test_the_password_never_goes_to_a_provider(tmp_path: Path) -> None:
     assert upstream.last.get("x-tokenomics-admin") == []
 
 
+async def test_a_closed_path_is_explained_and_the_models_are_not(tmp_path: Path) -> None:
+    async with provider() as upstream, proxy(tmp_path, upstream) as gateway:
+        answer = await gateway.post({}, "/v1/files", EXPLAIN)
+        sent = [("authorization", f"Bearer {gateway.token}"), *EXPLAIN]
+        models = await gateway.get("/v1/models", sent)
+        asked = await gateway.post(headers=[("x-tokenomics-explain", "0")])
+    assert (answer.status, answer.json()["code"]) == (200, "endpoint_not_allowed")
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert models.json()["object"] == "list"
+    assert asked.json()["object"] == "chat.completion"
+
+
 # Paths that a policy opens
 
 

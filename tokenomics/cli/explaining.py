@@ -11,11 +11,11 @@ import trio
 from tokenomics.cli.context import Context
 from tokenomics.cli.token import find, open_database
 from tokenomics.config.providers import build_providers
+from tokenomics.dialects import endpoints
 from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.endpoints import ENDPOINTS, open_endpoint
 from tokenomics.errors import Failed, NotFound, Refusal, UsageError
 from tokenomics.gateway.explain import Case, Explanation, explain
-from tokenomics.gateway.inspection import read
 from tokenomics.gateway.upstream import origin_of
 from tokenomics.policy.endpoints import bare_path, permits
 from tokenomics.policy.model import Policy, parse_policy
@@ -84,7 +84,7 @@ async def _explain(
     )
     try:
         endpoint = _endpoint(policy, args.path)
-        ask = await _ask(endpoint, args)
+        ask = _ask(endpoint, args)
     except Refusal as refusal:
         told.refuse("body" if refusal.code.startswith("invalid") else "endpoint", refusal)
         return
@@ -103,10 +103,10 @@ def _endpoint(policy: Policy, path: str) -> Endpoint:
     raise Refusal("endpoint_not_allowed", f'{path} is closed: "endpoints" does not open it')
 
 
-async def _ask(endpoint: Endpoint, args: argparse.Namespace) -> Ask | None:
+def _ask(endpoint: Endpoint, args: argparse.Namespace) -> Ask | None:
     if args.body is None:
         return None
-    ask = await read(endpoint, _bytes(args.body), "application/json")
+    ask = endpoints.read(endpoint, _bytes(args.body))
     if args.model:
         ask.model = args.model
     return ask

@@ -63,15 +63,22 @@ def run(context: Context, args: argparse.Namespace) -> int:
     """Run one subcommand."""
     if args.action == "explain":
         return explaining.run(context, args)
-    texts = [(name, _read(name)) for name in args.files]
     site = _site(context)
-    verdicts = [_judge(name, text, site) for name, text in texts]
+    verdicts, missing = [], False
+    for name in args.files:
+        try:
+            verdicts.append(_judge(name, _read(name), site))
+        except NotFound as e:  # the others are checked all the same
+            context.note(str(e))
+            missing = True
     if context.json:
         context.print_json([_row(verdict) for verdict in verdicts], indent=2)
     else:
         for verdict in verdicts:
             _show(context, verdict)
-    return Invalid.exit_code if any(verdict.faults for verdict in verdicts) else 0
+    if any(verdict.faults for verdict in verdicts):
+        return Invalid.exit_code
+    return NotFound.exit_code if missing else 0
 
 
 def _read(name: str) -> str:

@@ -229,7 +229,7 @@ def _update(context: Context, args: argparse.Namespace) -> int:
     if args.policy is None and args.expires is None:
         raise UsageError("token update needs --policy or --expires")
     patch = _document(_read_argument(args.policy)) if args.policy is not None else None
-    if patch is not None and not isinstance(patch, dict):
+    if args.policy is not None and not isinstance(patch, dict):
         raise Invalid("--policy must be a JSON object")
     database = open_database(context)
     with database.writing() as writer:

@@ -138,8 +138,11 @@ def looks_whole(body: bytes) -> bool:
     return start[:1] == b"{" and end[-1:] == b"}"
 
 
-def answer_texts(document: Any) -> list[Text]:
-    """Every text of an answer, or of a stream's event, that goes to the client."""
+def answer_texts(document: Any, *, known: bool = True) -> list[Text]:
+    """Every text of an answer, or of a stream's event, that goes to the client. Of an answer that
+    is in no `known` dialect that is all of it."""
+    if not known:
+        return walk(document, (), OWN_JSON)
     if not isinstance(document, dict):
         return walk(document, (), WORDS)
     inner = document.get("response")  # a stream's event around the whole

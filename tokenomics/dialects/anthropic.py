@@ -55,7 +55,8 @@ def _texts(endpoint: Endpoint, document: Document) -> list[Text]:
             message_texts(value, _BLOCKS, _ROLES, out)
         else:
             schema = key in ("tools", "output_config", "output_format")
-            out += walk(value, (key,), SCHEMAS if schema else _BLOCKS)
+            words = SCHEMAS if schema else _BLOCKS
+            out += walk(value, (key,), words if key in _BLOCKS.known else OWN_JSON)
     return out
 
 

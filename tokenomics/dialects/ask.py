@@ -108,7 +108,8 @@ class Ask:
     """A request that was read. `output_cap` is the client's own bound on all output tokens, None
     if it named none; of two keys it is the larger, for a provider may know only one. `blind` says
     that part of the input could not be read as text. `form` holds the files of a multipart body,
-    whose other fields are the document. Nothing in it changes after it was read."""
+    whose other fields are the document. `address` are the path and query as far as the client chose
+    them: a text that cannot be masked. Nothing in it changes after it was read."""
 
     endpoint: Endpoint
     model: str
@@ -120,6 +121,7 @@ class Ask:
     raw: bytes
     document: dict[str, Any]
     form: Form | None = None
+    address: str = ""
     _texts: list[Text] | None = None
     _estimate: int | None = None
 
@@ -186,6 +188,8 @@ def check_content(content: Any, place: str) -> None:
     for j, part in enumerate(content):
         if not isinstance(part, dict | str):
             raise wrong("must be an object", f"{place}[{j}]")
+        if isinstance(part, dict) and not isinstance(part.get("text"), str | None):
+            raise wrong("must be text", f"{place}[{j}].text")
 
 
 def since_assistant(roles: Sequence[str]) -> int:

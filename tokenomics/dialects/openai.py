@@ -38,7 +38,7 @@ KNOWN = _SKIP | frozenset(
     " oneOf not default title const pattern minimum maximum minItems maxItems minLength maxLength"
     " $ref $defs definitions response_format json_schema schema prediction stop prompt suffix input"
     " web_search_options instructions query documents instruction reasoning_details cache_control"
-    " ttl".split()
+    " ttl images mask".split()
 )
 _MESSAGES = Words(KNOWN, _SKIP - {"data"})
 # Tool definitions and schemas are shown as they are: no string or number in them is skipped.
@@ -85,8 +85,15 @@ def _chat_texts(endpoint: Endpoint, document: Document) -> list[Text]:
             message_texts(value, _MESSAGES, _ROLES, out)
         else:
             schema = key in ("tools", "functions", "response_format")
-            out += walk(value, (key,), SCHEMAS if schema else _MESSAGES)
+            words = SCHEMAS if schema else _MESSAGES
+            out += walk(value, (key,), OWN_JSON if _is_own(key) else words)
     return out
+
+
+def _is_own(key: str) -> bool:
+    """Whether what stands at a top-level key is the client's own JSON: documents to search, and
+    whatever a provider may have added to the API."""
+    return key not in KNOWN or key == "documents"
 
 
 def message_texts(
@@ -161,7 +168,7 @@ def _all_texts(endpoint: Endpoint, document: Document) -> list[Text]:
         if key not in endpoint.hidden:
             if key not in KNOWN:
                 out.append(Text((Key(key),), key))
-            out += walk(value, (key,), _MESSAGES)
+            out += walk(value, (key,), OWN_JSON if _is_own(key) else _MESSAGES)
     return out
 
 

@@ -89,7 +89,8 @@ def _texts(endpoint: Endpoint, document: Document) -> list[Text]:
         elif key == "prompt" and isinstance(value, dict):
             _prompt_texts(value, out)
         else:
-            out += walk(value, (key,), SCHEMAS if key == "text" else _ITEMS)
+            words = SCHEMAS if key == "text" else _ITEMS
+            out += walk(value, (key,), words if key in _ITEMS.known else OWN_JSON)
     return out
 
 

@@ -23,8 +23,8 @@ from tokenomics.dialects.texts import Path, masked, replaced
 
 _BOM = b"\xef\xbb\xbf"  # which a client drops before a stream's first line
 _EVENT_LINE = re.compile(rb"(?m)^event:.*$")
-_BRACKETS = re.compile(rb"""\\\\.|["\[\]{}]""", re.DOTALL)
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_BRACKETS = re.compile(r"""\\\\.|["\[\]{}]""", re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _CHAT_TEXTS = ("content", "reasoning_content", "reasoning", "reasoning_details", "refusal")
 _PART_TEXTS = ("text", "thinking", "summary")  # of those that are lists of parts
 _UNFINISHED = (None, "", "null")  # what providers say of a choice that goes on
@@ -250,7 +250,8 @@ class ScreenedStream:
         # A client takes what stands in a line of any end for the event's data, and so do we.
         lines = b"\n".join([line for line in raw.splitlines() if line[:4] != b"data"])
         lines = lines.rstrip(b"\n")
-        document = _loads(data)
+        text = data.decode("utf-8", "replace")  # bytes that are no text must not hide the rest
+        document = _loads(text)
         if not isinstance(document, dict):
             flushed = self._flush(()) if data.strip() == b"[DONE]" else []
             return b"".join([*flushed, self._plain(raw, lines, data)])
@@ -261,7 +262,7 @@ class ScreenedStream:
         if self._instructions is not None:
             shown[0] = with_instructions(shown[0], self._instructions[0])
         final = self._numbered(shown[0])
-        same = final == document and not _SURROGATE.search(data)
+        same = final == document and "\ufffd" not in text and not _SURROGATE.search(text)
         return b"".join([*out, raw if same else self._written(lines, final)])
 
     def _rewritten(
@@ -342,10 +343,10 @@ class ScreenedStream:
         return head + b"".join([b"data: " + line + b"\n" for line in encoded]) + b"\n"
 
 
-def _loads(data: bytes) -> Any:
+def _loads(data: str) -> Any:
     """The document of an event, None if it is none, or nests deeper than a document may. Half a
     surrogate pair becomes a question mark: no text that is looked at may hold one."""
-    if data.count(b"{") + data.count(b"[") > strictjson.MAX_DEPTH and _is_deep(data):
+    if data.count("{") + data.count("[") > strictjson.MAX_DEPTH and _is_deep(data):
         return None
     try:
         document = json.loads(data)
@@ -357,15 +358,15 @@ def _loads(data: bytes) -> Any:
     return document
 
 
-def _is_deep(data: bytes) -> bool:
+def _is_deep(data: str) -> bool:
     depth = deepest = 0
     inside = False
     for match in _BRACKETS.finditer(data):
         char = match[0]
-        if char == b'"':
+        if char == '"':
             inside = not inside
         elif not inside and len(char) == 1:
-            depth += 1 if char in b"[{" else -1
+            depth += 1 if char in "[{" else -1
             deepest = max(depth, deepest)
     return deepest > strictjson.MAX_DEPTH
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 MAX_EVENT = 4 << 20  # bytes; one event holds one delta, or a whole image in base64
-_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")  # two line ends of any kind
 
 
 class EventTooLong(Exception):
@@ -32,8 +32,8 @@ class Cutter:
     def feed(self, data: bytes) -> bytes:
         """The whole events that are there now, b"" if none. Raises EventTooLong."""
         seen = self._tail + data
-        plain, crlf = seen.rfind(b"\n\n"), seen.rfind(b"\r\n\r\n")
-        end = max(plain + 2 if plain >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
+        plain, crlf = seen.rfind(b"\n\n"), seen.rfind(b"\n\r\n")
+        end = max(plain + 2 if plain >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
         if not end:
             self._keep(data)
             return b""

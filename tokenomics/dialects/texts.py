@@ -101,26 +101,26 @@ def _collect(node: Any, path: Path, words: Words, out: list[Text]) -> None:
     elif isinstance(node, dict):
         _collect_object(node, path, words, out)
     elif isinstance(node, list):
-        parts = _text_parts(node)
-        for i in parts:
-            out.append(Text((*path, i, "text"), node[i]["text"]))
+        parts = _text_parts(node, path)
+        out += parts.values()
         for i, value in enumerate(node):
             if isinstance(value, dict):
                 _collect_object(value, (*path, i), words, out, "text" if i in parts else None)
-            else:
+            elif i not in parts:
                 _collect(value, (*path, i), words, out)
 
 
-def _text_parts(node: list[Any]) -> dict[int, None]:
-    """The indexes of parts of text, if there are several. Their texts are found before all else, so
-    that they stand side by side, whatever keys a client has put between them: see `joins`."""
-    if len(node) < 2:
-        return {}
-    found = {
-        i: None
-        for i, part in enumerate(node)
-        if isinstance(part, dict) and isinstance(part.get("text"), str)
-    }
+def _text_parts(node: list[Any], path: Path) -> dict[int, Text]:
+    """The parts of text by their indexes, if there are several. They are found before all else, so
+    that they stand side by side, whatever keys a client has put between them: see `joins`. In a
+    content, strings are parts too."""
+    found: dict[int, Text] = {}
+    if len(node) > 1:
+        for i, part in enumerate(node):
+            if isinstance(part, dict) and isinstance(part.get("text"), str):
+                found[i] = Text((*path, i, "text"), part["text"])
+            elif isinstance(part, str) and path[-1:] == ("content",):
+                found[i] = Text((*path, i), part)
     return found if len(found) > 1 else {}
 
 
@@ -175,8 +175,7 @@ def joins(texts: Sequence[Text]) -> list[tuple[int, int]]:
     out: list[tuple[int, int]] = []
     first, before = 0, None
     for i, text in enumerate(texts):
-        path = text.path
-        part = path[:-2] if len(path) > 2 and path[-1] == "text" else None
+        part = _list_of(text.path)
         if part is None or part != before:
             if i - first > 1 and before is not None:
                 out.append((first, i))
@@ -184,6 +183,15 @@ def joins(texts: Sequence[Text]) -> list[tuple[int, int]]:
     if len(texts) - first > 1 and before is not None:
         out.append((first, len(texts)))
     return out
+
+
+def _list_of(path: Path) -> Path | None:
+    """The list that a text is a part of. Choices are answers of their own, no parts of one."""
+    if path[-2:-1] == ("content",) and isinstance(path[-1], int):
+        return path[:-1]
+    if len(path) > 2 and path[-1] == "text" and path[-3] != "choices":
+        return path[:-2]
+    return None
 
 
 def replaced(document: Any, changes: Mapping[Path, Any]) -> Any:

@@ -15,6 +15,7 @@ from tokenomics.dialects.ask import Endpoint
 from tokenomics.dialects.endpoints import ENDPOINTS, open_endpoint
 from tokenomics.errors import Refusal
 from tokenomics.events import secret_holds, signature_holds
+from tokenomics.gateway.explain import Explanation
 from tokenomics.gateway.identity import Grant
 from tokenomics.gateway.road import JSON, Gateway, new_id, refuse
 from tokenomics.net.connection import Reply, Request
@@ -48,16 +49,13 @@ class ProxyApp:
         if service is not None and request.head.method in ("GET", "HEAD"):
             await service(self, reply)
             return
-        endpoint = ENDPOINTS.get(_bare(path))
-        if (
-            endpoint is not None
-            and request.head.method == "POST"
-            and EXPLAIN not in request.head.fields
-        ):
+        endpoint = ENDPOINTS.get(_bare(path)) if request.head.method == "POST" else None
+        explain = request.head.fields.get(EXPLAIN, b"0") != b"0"
+        if endpoint is not None and not explain:
             await self.gateway.handle(endpoint, request, reply)
             return
         try:
-            if EXPLAIN in request.head.fields:
+            if explain and not _is_models(path):
                 await self._explain(endpoint, request, reply)
             elif self.receiver.enabled and path == self.receiver.path:
                 await self._receive(request, reply)
@@ -71,7 +69,7 @@ class ProxyApp:
         bare, method = _bare(request.head.path), request.head.method
         if bare in ENDPOINTS:
             raise Refusal("method_not_allowed", f"{request.head.path} takes POST, not {method}")
-        if bare == "/models" or bare.startswith("/models/"):
+        if _is_models(request.head.path):
             if method not in ("GET", "HEAD"):
                 raise Refusal("method_not_allowed", f"{request.head.path} takes GET, not {method}")
             await self._models(request, bare, reply)
@@ -107,9 +105,15 @@ class ProxyApp:
                 "x-tokenomics-explain is for the proxy's operator: send admin.auth.password in"
                 " x-tokenomics-admin, or ask from the proxy's own machine if none is set",
             )
-        endpoint = endpoint or self._opened(request)
-        told = await self.gateway.explain(endpoint, request)
-        await reply.send(200, [JSON], strictjson.dumps(told.document()))
+        told = Explanation()
+        try:
+            endpoint = endpoint or self._opened(request)
+        except Refusal as refusal:
+            told.refuse("endpoint", refusal)
+        else:
+            await self.gateway.explain(endpoint, request, told)
+        headers = [JSON, (b"x-request-id", new_id().encode())]
+        await reply.send(200, headers, strictjson.dumps(told.document()))
 
     def _grant(self, request: Request) -> Grant:
         """Who asks. Raises Refusal."""
@@ -207,6 +211,10 @@ def is_loopback(peer: str) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def _is_models(path: str) -> bool:
+    return _bare(path) == "/models" or _bare(path).startswith("/models/")
 
 
 def _shape(request: Request) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
+from urllib.parse import unquote_plus
 
 import trio
 
@@ -12,6 +13,7 @@ from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.rewrite import rewrite
 from tokenomics.dialects.texts import joins
 from tokenomics.errors import Refusal
+from tokenomics.net.heads import RequestHead
 from tokenomics.policy.limits import Lease
 from tokenomics.policy.route import Target
 from tokenomics.policy.rules import Finding
@@ -64,8 +66,42 @@ class Draft(NamedTuple):
         return self._replace(target=target) if target.rules == self.target.rules else None
 
 
-async def read(endpoint: Endpoint, body: bytes, content_type: str) -> Ask:
+class Drafts:
+    """The drafts of one request: one for each set of rules, made when a target first needs it. What
+    they find is told once. Owned by the request."""
+
+    def __init__(self, ask: Ask, content_type: str, tell: Tell) -> None:
+        self._ask = ask
+        self._type = content_type
+        self._tell = tell
+        self._made: list[Draft] = []
+        self._told: set[Finding] = set()
+
+    async def under(self, target: Target) -> Draft:
+        """The draft for a target. Raises Refusal, see `draft`."""
+        for made in self._made:
+            if (own := made.under(target)) is not None:
+                return own
+        made = await draft(self._ask, target, self._type, self._news)
+        self._made.append(made)
+        return made
+
+    def _news(self, findings: list[Finding]) -> None:
+        new = [finding for finding in findings if finding not in self._told]
+        self._told.update(new)
+        if new:
+            self._tell(new)
+
+
+async def read(endpoint: Endpoint, body: bytes, head: RequestHead) -> Ask:
     """Read a request body. Raises Refusal, see `endpoints.read`."""
+    ask = await _read(endpoint, body, head.get(b"content-type") or "")
+    if head.query or endpoint.name == "open":
+        ask.address = unquote_plus(f"{head.path}?{head.query}", errors="replace")
+    return ask
+
+
+async def _read(endpoint: Endpoint, body: bytes, content_type: str) -> Ask:
     if len(body) <= PARSE_THREAD_BYTES:
         return endpoints.read(endpoint, body, content_type)
     if not endpoint.form and body.count(b",") > MAX_COMMAS:
@@ -108,7 +144,7 @@ async def inspected(ask: Ask, target: Target, content_type: str) -> Draft:
 
 def _untouched(ask: Ask, target: Target, content_type: str) -> Draft:
     # Whatever the client says its JSON is, it is read as UTF-8 and goes on as that.
-    keep = ask.endpoint.name == "open" or ask.form is not None
+    keep = ask.form is not None or not ask.document
     return Draft(ask, target, content_type if keep else JSON_TYPE)
 
 
@@ -122,10 +158,18 @@ def _inspected(untouched: Draft) -> Draft:
             param=ask.endpoint.required or None,
         )
         return untouched._replace(blocked=blind)
-    result = inspect([text.value for text in ask.texts], rules, "input", joins(ask.texts))
-    blocked = None
+    texts = [text.value for text in ask.texts]
+    if ask.address:
+        texts.append(ask.address)
+    result = inspect(texts, rules, "input", joins(ask.texts))
+    masked, blocked = result.masked[: len(ask.texts)], None
+    if ask.address and result.masked[-1] is not ask.address:
+        message = (
+            "what a rule masks stands in the request's path or query, where no mask can be put"
+        )
+        blocked = Refusal("content_blocked", message)
     if result.blocked is not None:
         index = rules.index(result.blocked.rule)
         message = f"request blocked by rule {index}: {result.blocked.message()}"
         blocked = Refusal("content_blocked", message)
-    return untouched._replace(masked=result.masked, findings=result.findings, blocked=blocked)
+    return untouched._replace(masked=masked, findings=result.findings, blocked=blocked)

@@ -14,7 +14,7 @@ import trio
 from tokenomics import strictjson
 from tokenomics.dialects.answers import answer_texts, with_instructions, without_logprobs
 from tokenomics.dialects.screened import FORMS, ScreenedStream
-from tokenomics.dialects.texts import masked
+from tokenomics.dialects.texts import joins, masked
 from tokenomics.errors import Refusal
 from tokenomics.gateway.inspection import INSPECT_THREAD_BYTES, Tell
 from tokenomics.policy.rules import Found, Rule
@@ -29,11 +29,12 @@ _NO_TEXT = ("audio/", "image/", "video/")
 class Output:
     """The rules over one answer. `rules` are those of the target that serves it, `tell` gets each
     rule that matched, once. `instructions` are the client's own, in a tuple, where the policy put
-    others in front that the answer would show."""
+    others in front that the answer would show; `known` tells whether a dialect knows the answer."""
 
     rules: tuple[Rule, ...]
     tell: Tell
     instructions: tuple[str | None] | None = None
+    known: bool = True
     covering: tuple[Rule, ...] = field(init=False)
     found: Found = field(init=False)
 
@@ -58,13 +59,14 @@ class Output:
             return self._text(body)
         try:
             document = strictjson.loads(body)
-        except strictjson.BadJSON as e:
-            message = f"the provider's answer cannot be inspected: {e}"
+        except strictjson.BadJSON:  # its reason may name what the answer holds
+            message = "the provider's answer cannot be inspected: two could read it differently"
             raise Refusal("upstream_invalid", message) from None
         shown = document
         if self.covering:
-            texts = answer_texts(document)
-            shown = masked(document, texts, self._inspect([text.value for text in texts]))
+            texts = answer_texts(document, known=self.known)
+            values = [text.value for text in texts]
+            shown = masked(document, texts, self._inspect(values, joins(texts)))
             if shown is not document:
                 shown = without_logprobs(shown)
         if self.instructions is not None:
@@ -92,8 +94,10 @@ class Output:
             FORMS[form], self._open, self._inspect_at_once, self.instructions, hides=hides
         )
 
-    def _inspect(self, texts: Sequence[str]) -> Sequence[str]:
-        result = inspect(texts, self.covering, "output")
+    def _inspect(
+        self, texts: Sequence[str], joined: Sequence[tuple[int, int]] = ()
+    ) -> Sequence[str]:
+        result = inspect(texts, self.covering, "output", joined)
         for finding in result.findings:
             rule = self.covering.index(finding.rule)
             for what in finding.what:

@@ -175,6 +175,7 @@ class Relay:
 
     async def _stream(self, call: Call, receipt: Receipt) -> None:
         name = self.ask.endpoint.dialect.name
+        self._estimate(b"", receipt)  # what a stream that is refused before it begins has cost
         screens = self._screens(name)
         # What only the proxy asked for is taken out, what a provider sends unasked is not.
         usage_asked = self.ask.usage_asked or name != "openai"

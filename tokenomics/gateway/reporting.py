@@ -101,7 +101,7 @@ class Reporter:
     def remember(self, grant: Grant, passed: Draft, receipt: Receipt, outcome: Outcome) -> None:
         """Write the conversation's new turns, as they were masked, where the policy asks for it."""
         memory = grant.policy.memory
-        if memory is None or not receipt.complete or outcome.status != 200:
+        if memory is None or outcome.status != 200:
             return
         now = time.time()
         turns = [

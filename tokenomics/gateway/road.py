@@ -21,7 +21,7 @@ from tokenomics.gateway import admission
 from tokenomics.gateway.admission import Admission
 from tokenomics.gateway.explain import Case, Explanation, explain
 from tokenomics.gateway.identity import Grant, TokenBook
-from tokenomics.gateway.inspection import Draft, draft, read
+from tokenomics.gateway.inspection import Drafts, read
 from tokenomics.gateway.output import Output
 from tokenomics.gateway.relay import Receipt, Relay
 from tokenomics.gateway.reporting import Reporter
@@ -85,33 +85,34 @@ class Gateway:
         """The road. Raises Refusal where it ends early."""
         grant = self.book.identify(request.head, self.reporter.expired, request.peer)
         outcome.hash, outcome.metadata = grant.hash, grant.policy.metadata
-        kind = request.head.get(b"content-type") or ""
-        ask = await read(endpoint, await _body(request), kind)
+        ask = await read(endpoint, await _body(request), request.head)
         outcome.model, outcome.stream = ask.model, ask.stream
         route = grant.route(ask.model, self.site)
         outcome.skipped = route.skipped
-        passed = await draft(ask, route.targets[0], kind, self.reporter.findings(outcome))
+        kind = request.head.get(b"content-type") or ""
+        drafts = Drafts(ask, kind, self.reporter.findings(outcome))
+        await drafts.under(route.targets[0])
         async with await self._admit(grant, ask, route.targets[0], outcome) as admitted:
-            sending = self._sending(request, passed, admitted, outcome)
+            sending = self._sending(request, ask, drafts, admitted, outcome)
             answer = await self._call(grant, route, sending, admitted, outcome)
             receipt = await self._relay(answer, ask, grant, reply, admitted, outcome)
-        self.reporter.remember(grant, passed, receipt, outcome)
+        if receipt.complete:
+            served = await drafts.under(answer.target)
+            self.reporter.remember(grant, served, receipt, outcome)
 
-    async def explain(self, endpoint: Endpoint, request: Request) -> Explanation:
-        """What `travel` would do with a request."""
-        told = Explanation()
+    async def explain(self, endpoint: Endpoint, request: Request, told: Explanation) -> None:
+        """Tell what `travel` would do with a request."""
         try:
             grant = self.book.identify(request.head, self.reporter.expired, request.peer)
             told.add("token", f"{grant.hash[:EVENT_HASH_DIGITS]}, valid here and now")
         except Refusal as refusal:
             told.refuse("token", refusal)
-            return told
-        kind = request.head.get(b"content-type") or ""
+            return
         try:
-            ask = await read(endpoint, await _body(request), kind)
+            ask = await read(endpoint, await _body(request), request.head)
         except Refusal as refusal:
             told.refuse("body", refusal)
-            return told
+            return
 
         async def trial(target: Target, want: Want) -> Lease | Denied:
             policy = grant.policy
@@ -123,12 +124,11 @@ class Gateway:
             endpoint=endpoint,
             model=ask.model,
             ask=ask,
-            content_type=kind,
+            content_type=request.head.get(b"content-type") or "",
             reach=self.upstream.check,
             trial=trial,
         )
         await explain(case, told)
-        return told
 
     async def _admit(self, grant: Grant, ask: Ask, target: Target, outcome: Outcome) -> Admission:
         admitted = await admission.admit(self.usage, grant.hash, grant.policy, ask, target)
@@ -138,17 +138,13 @@ class Gateway:
         return admitted
 
     def _sending(
-        self, request: Request, passed: Draft, admitted: Admission, outcome: Outcome
+        self, request: Request, ask: Ask, drafts: Drafts, admitted: Admission, outcome: Outcome
     ) -> Sending:
-        """A fallback under the same rules takes the same draft, others are inspected anew."""
-
         async def body_for(target: Target) -> tuple[bytes, str]:
-            tell = self.reporter.findings(outcome)
-            own = passed.under(target) or await draft(passed.ask, target, passed.type, tell)
-            return own.body(admitted.lease)
+            return (await drafts.under(target)).body(admitted.lease)
 
         return Sending(
-            endpoint=passed.ask.endpoint,
+            endpoint=ask.endpoint,
             head=request.head,
             request_id=outcome.id,
             body_for=body_for,
@@ -217,7 +213,8 @@ class Gateway:
             return None
         own = ask.document.get("instructions")
         tell = self.reporter.findings(outcome, "output")
-        return Output(target.rules, tell, (own,) if added else None)
+        known = ask.endpoint.name != "open"
+        return Output(target.rules, tell, (own,) if added else None, known)
 
 
 def _answer_lines(head: AnswerHead, outcome: Outcome) -> bytes:
