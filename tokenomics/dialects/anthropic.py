@@ -14,9 +14,10 @@ from tokenomics.dialects.ask import (
     Prompts,
     check_content,
     check_messages,
+    document_texts,
 )
 from tokenomics.dialects.openai import KNOWN, SCHEMAS, message_texts, message_turns
-from tokenomics.dialects.texts import OWN_JSON, Key, Text, Words, walk
+from tokenomics.dialects.texts import OWN_JSON, Text, Words, walk
 from tokenomics.errors import Refusal
 
 _ROLES = frozenset("user assistant system".split())
@@ -45,19 +46,13 @@ def _check(endpoint: Endpoint, document: Document) -> None:
 
 
 def _texts(endpoint: Endpoint, document: Document) -> list[Text]:
-    out: list[Text] = []
-    for key, value in document.items():
-        if key in endpoint.hidden:
-            continue
-        if key not in _BLOCKS.known:
-            out.append(Text((Key(key),), key))
+    def below(key: str, value: Any) -> list[Text]:
         if key == "messages":
-            message_texts(value, _BLOCKS, _ROLES, out)
-        else:
-            schema = key in ("tools", "output_config", "output_format")
-            words = SCHEMAS if schema else _BLOCKS
-            out += walk(value, (key,), words if key in _BLOCKS.known else OWN_JSON)
-    return out
+            return message_texts(value, _BLOCKS, _ROLES)
+        schema = key in ("tools", "output_config", "output_format")
+        return walk(value, (key,), SCHEMAS if schema else _BLOCKS)
+
+    return document_texts(endpoint, document, _BLOCKS.known, below)
 
 
 def _prompted(_ask: Ask, document: Document, prompts: Prompts) -> dict[str, Any]:
@@ -140,13 +135,8 @@ _TYPES = {
 }
 
 
-def error_document(refusal: Refusal, request_id: str) -> dict[str, Any]:
+def error_body(refusal: Refusal, request_id: str) -> bytes:
     """A refusal in Anthropic's shape, which has a type for a code."""
     kind = "invalid_request_error" if refusal.status < 500 else "api_error"
     error = {"type": _TYPES.get(refusal.status, kind), "message": refusal.message}
-    return {"type": "error", "error": error, "request_id": request_id}
-
-
-def error_body(refusal: Refusal, request_id: str) -> bytes:
-    """https://docs.anthropic.com/en/api/errors"""
-    return strictjson.dumps(error_document(refusal, request_id))
+    return strictjson.dumps({"type": "error", "error": error, "request_id": request_id})

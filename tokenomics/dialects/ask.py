@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tokenomics.dialects.forms import Form
-from tokenomics.dialects.texts import MAX_TEXTS, Text
+from tokenomics.dialects.texts import MAX_TEXTS, OWN_JSON, Key, Text, walk
 from tokenomics.errors import Refusal
 
 MAX_OUTPUT = 10**9  # a client's output cap beyond this is a mistake
@@ -190,6 +190,28 @@ def check_content(content: Any, place: str) -> None:
             raise wrong("must be an object", f"{place}[{j}]")
         if isinstance(part, dict) and not isinstance(part.get("text"), str | None):
             raise wrong("must be text", f"{place}[{j}].text")
+
+
+def document_texts(
+    endpoint: Endpoint,
+    document: Document,
+    known: frozenset[str],
+    below: Callable[[str, Any], list[Text]],
+) -> list[Text]:
+    """Every text that a model is shown: `below` finds those under a key that is `known`. Any other
+    key, and all under it, is whatever a provider may have added to the API: texts, too."""
+    out: list[Text] = []
+    for key, value in document.items():
+        if key in endpoint.hidden:
+            continue
+        if key in known:
+            out += below(key, value)
+        else:
+            out.append(Text((Key(key),), key))
+            out += walk(value, (key,), OWN_JSON)
+        if len(out) > MAX_TEXTS:  # whoever asked refuses that many
+            break
+    return out
 
 
 def since_assistant(roles: Sequence[str]) -> int:

@@ -21,11 +21,12 @@ from tokenomics.dialects.ask import (
     Turns,
     check_content,
     check_messages,
+    document_texts,
     since_assistant,
     whole_number,
     wrong,
 )
-from tokenomics.dialects.texts import MAX_TEXTS, OWN_JSON, Key, Text, Words, walk
+from tokenomics.dialects.texts import MAX_TEXTS, Text, Words, walk
 from tokenomics.errors import Refusal
 
 _ROLES = frozenset("system developer user assistant tool function".split())
@@ -40,6 +41,7 @@ KNOWN = _SKIP | frozenset(
     " web_search_options instructions query documents instruction reasoning_details cache_control"
     " ttl images mask".split()
 )
+_READ = KNOWN - {"documents"}  # what is to be searched is the client's own JSON
 _MESSAGES = Words(KNOWN, _SKIP - {"data"})
 # Tool definitions and schemas are shown as they are: no string or number in them is skipped.
 SCHEMAS = Words(KNOWN, frozenset(), numbers=True)
@@ -74,32 +76,22 @@ def _check_chat(endpoint: Endpoint, document: Document) -> None:
 
 
 def _chat_texts(endpoint: Endpoint, document: Document) -> list[Text]:
-    """Every text that a model is shown. A role that is none of the API's is text too."""
-    out: list[Text] = []
-    for key, value in document.items():
-        if key in endpoint.hidden:
-            continue
-        if key not in KNOWN:
-            out.append(Text((Key(key),), key))
+    """A role that is none of the API's is text too."""
+
+    def below(key: str, value: Any) -> list[Text]:
         if key == "messages":
-            message_texts(value, _MESSAGES, _ROLES, out)
-        else:
-            schema = key in ("tools", "functions", "response_format")
-            words = SCHEMAS if schema else _MESSAGES
-            out += walk(value, (key,), OWN_JSON if _is_own(key) else words)
-    return out
+            return message_texts(value, _MESSAGES, _ROLES)
+        schema = key in ("tools", "functions", "response_format")
+        return walk(value, (key,), SCHEMAS if schema else _MESSAGES)
 
-
-def _is_own(key: str) -> bool:
-    """Whether what stands at a top-level key is the client's own JSON: documents to search, and
-    whatever a provider may have added to the API."""
-    return key not in KNOWN or key == "documents"
+    return document_texts(endpoint, document, _READ, below)
 
 
 def message_texts(
-    messages: list[dict[str, Any]], words: Words, roles: frozenset[str], out: list[Text]
-) -> None:
-    """The texts of chat messages, put at the end of `out`; no more than asked for if too many."""
+    messages: list[dict[str, Any]], words: Words, roles: frozenset[str]
+) -> list[Text]:
+    """The texts of chat messages; no more than asked for if there are too many."""
+    out: list[Text] = []
     for i, message in enumerate(messages):
         content = message.get("content")
         if len(message) == 2 and isinstance(content, str):  # most are that: no walk is needed
@@ -107,9 +99,10 @@ def message_texts(
         else:
             out += walk(message, ("messages", i), words)
         if len(out) > MAX_TEXTS:
-            return
+            break
         if message["role"] not in roles:
             out.append(Text(("messages", i, "role"), message["role"]))
+    return out
 
 
 def _chat_choices(_endpoint: Endpoint, document: Document) -> int:
@@ -163,13 +156,10 @@ def _prompted_completion(ask: Ask, document: Document, prompts: Prompts) -> dict
 
 
 def _all_texts(endpoint: Endpoint, document: Document) -> list[Text]:
-    out: list[Text] = []
-    for key, value in document.items():
-        if key not in endpoint.hidden:
-            if key not in KNOWN:
-                out.append(Text((Key(key),), key))
-            out += walk(value, (key,), OWN_JSON if _is_own(key) else _MESSAGES)
-    return out
+    def below(key: str, value: Any) -> list[Text]:
+        return walk(value, (key,), _MESSAGES)
+
+    return document_texts(endpoint, document, _READ, below)
 
 
 def _has_tokens(endpoint: Endpoint, document: Document) -> bool:
@@ -205,12 +195,7 @@ def _check_file(_endpoint: Endpoint, _document: Document) -> None:
 
 def _open_texts(endpoint: Endpoint, document: Document) -> list[Text]:
     """Whatever else is sent: every string, number and key of it."""
-    del endpoint
-    out: list[Text] = []
-    for key, value in document.items():
-        out.append(Text((Key(key),), key))
-        out += walk(value, (key,), OWN_JSON)
-    return out
+    return document_texts(endpoint, document, frozenset(), lambda _key, _value: [])
 
 
 def _check_open(_endpoint: Endpoint, _document: Document) -> None:

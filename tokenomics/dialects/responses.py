@@ -12,6 +12,7 @@ from tokenomics.dialects.ask import (
     Prompts,
     Turns,
     check_content,
+    document_texts,
     since_assistant,
     wrong,
 )
@@ -70,27 +71,25 @@ def _check(_endpoint: Endpoint, document: Document) -> None:
 
 
 def _texts(endpoint: Endpoint, document: Document) -> list[Text]:
+    return document_texts(endpoint, document, _ITEMS.known, _field_texts)
+
+
+def _field_texts(key: str, value: Any) -> list[Text]:
     out: list[Text] = []
-    for key, value in document.items():
-        if key in endpoint.hidden:
-            continue
-        if key not in _ITEMS.known:
-            out.append(Text((Key(key),), key))
-        if key == "input" and isinstance(value, list):
-            for i, item in enumerate(value):
-                out += walk(item, ("input", i), _ITEMS)
-                if item.get("role") not in _ROLES and item.get("role"):
-                    out.append(Text(("input", i, "role"), item["role"]))
-                if len(out) > MAX_TEXTS:
-                    return out
-        elif key == "tools" and isinstance(value, list):
-            for i, tool in enumerate(value):
-                out += walk(_shown_tool(tool), ("tools", i), _TOOLS)
-        elif key == "prompt" and isinstance(value, dict):
-            _prompt_texts(value, out)
-        else:
-            words = SCHEMAS if key == "text" else _ITEMS
-            out += walk(value, (key,), words if key in _ITEMS.known else OWN_JSON)
+    if key == "input" and isinstance(value, list):
+        for i, item in enumerate(value):
+            out += walk(item, ("input", i), _ITEMS)
+            if item.get("role") not in _ROLES and item.get("role"):
+                out.append(Text(("input", i, "role"), item["role"]))
+            if len(out) > MAX_TEXTS:
+                break
+    elif key == "tools" and isinstance(value, list):
+        for i, tool in enumerate(value):
+            out += walk(_shown_tool(tool), ("tools", i), _TOOLS)
+    elif key == "prompt" and isinstance(value, dict):
+        _prompt_texts(value, out)
+    else:
+        out += walk(value, (key,), SCHEMAS if key == "text" else _ITEMS)
     return out
 
 

@@ -101,13 +101,17 @@ def _collect(node: Any, path: Path, words: Words, out: list[Text]) -> None:
     elif isinstance(node, dict):
         _collect_object(node, path, words, out)
     elif isinstance(node, list):
-        parts = _text_parts(node, path)
-        out += parts.values()
-        for i, value in enumerate(node):
-            if isinstance(value, dict):
-                _collect_object(value, (*path, i), words, out, "text" if i in parts else None)
-            elif i not in parts:
-                _collect(value, (*path, i), words, out)
+        _collect_list(node, path, words, out)
+
+
+def _collect_list(node: list[Any], path: Path, words: Words, out: list[Text]) -> None:
+    parts = _text_parts(node, path)
+    out += parts.values()
+    for i, value in enumerate(node):
+        if isinstance(value, dict):
+            _collect_object(value, (*path, i), words, out, "text" if i in parts else None)
+        elif i not in parts:
+            _collect(value, (*path, i), words, out)
 
 
 def _text_parts(node: list[Any], path: Path) -> dict[int, Text]:

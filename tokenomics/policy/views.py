@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from tokenomics.policy.regexes import encoded, length
@@ -66,20 +66,6 @@ class View:
         """The piece that a byte is in, and how many characters begin in it before `until`."""
         piece = bisect_right(self._begins, inside) - 1
         return piece, length(self.data, self._begins[piece], until)
-
-    def byte(self, char: int) -> int:
-        """Where a character begins, or where it would if it folds to nothing."""
-        if char >= self._size:
-            return self.last
-        if not self._begins:
-            return char + self.first
-        piece, place = divmod(char, PIECE)
-        begin = self._begins[piece]
-        after = self._begins[piece + 1] if piece + 1 < len(self._begins) else self.last
-        places = self._places[piece]
-        count = place if places is None else bisect_left(places, place)
-        text = self.data[begin:after].decode("utf-8", "surrogatepass")
-        return begin + len(encoded(text[:count]))
 
     def text(self, start: int, end: int) -> str:
         """What stands between two bytes, as it is seen."""
