@@ -66,8 +66,11 @@ def look(body: Body) -> str:
     expect(0 <= turns.first <= len(turns.roles), "turns")
     shown = [text.value for text in texts]
     same = _sent(ask, shown)
-    again = {"model": ask.model} if ask.model and "model" not in ask.document else {}
-    again |= ask.document
+    # Moderations have a model where none, or an empty one, is named.
+    again = {**ask.document, **({"model": ask.model} if ask.model else {})}
+    asks_usage = endpoint.generates and endpoint.dialect.name == "openai"
+    if asks_usage and ask.stream and not ask.usage_asked:
+        again["stream_options"] = {**(again.get("stream_options") or {}), "include_usage": True}
     expect(_read_again(endpoint, same).document == again, "what is sent reads differently")
     _look_at_masked(ask, endpoint)
     _look_at_prompted(ask, endpoint)
@@ -90,9 +93,14 @@ def _read_again(endpoint: Endpoint, sent: tuple[bytes, str]) -> Ask:
 
 
 def _values_masked(texts: list[Text]) -> list[str]:
-    """Each text but keys and kinds as ODD: how a document is read depends on those."""
-    kept = [isinstance(t.path[-1], Key) or t.path[-1] == "type" if t.path else False for t in texts]
-    return [t.value if keep else ODD for t, keep in zip(texts, kept, strict=True)]
+    """Each text as ODD, but for those on which it depends how a document is read."""
+    return [text.value if _decides(text) else ODD for text in texts]
+
+
+def _decides(text: Text) -> bool:
+    """Whether it is a key, a kind, or nothing: `models` may be empty and nothing else."""
+    step = text.path[-1] if text.path else None
+    return isinstance(step, Key) or step == "type" or not text.value
 
 
 def _size(node: Any) -> int:
