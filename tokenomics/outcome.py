@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenomics.dialects.ask import Usage
+from tokenomics.dialects.usage import Usage
 from tokenomics.policy.rules import Finding
 from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339_micros
@@ -58,7 +58,8 @@ class Outcome:
         if self.provider:
             row["provider"] = self.provider
         if self.usage:
-            row["input_tokens"], row["output_tokens"] = self.usage
+            row["input_tokens"], row["output_tokens"] = self.usage.input, self.usage.output
+            row.update(_kinds(self.usage))
         if self.head_seconds is not None:
             row["upstream_ms"] = round(self.head_seconds * 1000, 1)
         row.update(self._rare())
@@ -97,3 +98,14 @@ class Outcome:
             "output_tokens": usage.output,
             "error": self.status >= 400 or bool(self.code),
         }
+
+
+def _kinds(usage: Usage) -> Iterator[tuple[str, int]]:
+    """What of the tokens is of a kind with a price of its own, where there is any."""
+    kinds = {
+        "cached_tokens": usage.cached,
+        "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
+        "reasoning_tokens": usage.reasoning,
+        "audio_tokens": usage.audio_input + usage.audio_output,
+    }
+    return ((name, count) for name, count in kinds.items() if count)

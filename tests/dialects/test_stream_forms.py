@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.dialects.golden_streams import STREAMS, TEXT, documents
-from tokenomics.dialects.ask import Usage
 from tokenomics.dialects.sse import event, named_event
 from tokenomics.dialects.streams import FORMS, StreamReader
+from tokenomics.dialects.usage import Usage
 from tokenomics.errors import Refusal
 
 each_form = pytest.mark.parametrize("name", FORMS)
@@ -108,6 +108,7 @@ def test_how_a_stream_ends_or_fails(name: str, data: Any, done: bool, failed: bo
         ({"input_tokens": 9, "output_tokens": 5}, Usage(9, 5)),
         ({"output_tokens": 0}, Usage(7, 1)),
         ({"output_tokens": "5"}, Usage(7, 1)),
+        ({"output_tokens": 5, "cache_read_input_tokens": 100}, Usage(100, 5, cached=100)),
     ],
 )
 def test_anthropics_counts_grow(later: dict[str, Any], usage: Usage) -> None:
@@ -115,6 +116,17 @@ def test_anthropics_counts_grow(later: dict[str, Any], usage: Usage) -> None:
     last = {"type": "message_delta", "usage": later}
     stream = b"".join(event(json.dumps(d).encode()) for d in (first, last))
     assert follow("anthropic", stream, 1000)[1].usage == usage
+
+
+def test_the_kinds_of_a_stream_are_the_most_that_was_told() -> None:
+    begun = {"input_tokens": 7, "cache_read_input_tokens": 90, "output_tokens": 1}
+    written = {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3}
+    begun = {**begun, "cache_creation_input_tokens": 5, "cache_creation": written}
+    first = {"type": "message_start", "message": {"usage": begun}}
+    last = {"type": "message_delta", "usage": {"output_tokens": 9}}
+    stream = b"".join(event(json.dumps(d).encode()) for d in (first, last))
+    wanted = Usage(102, 9, cached=90, cache_write=2, cache_write_1h=3)
+    assert follow("anthropic", stream, 1000)[1].usage == wanted
 
 
 @each_form

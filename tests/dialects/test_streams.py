@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenomics.dialects.ask import Usage
 from tokenomics.dialects.streams import OPENAI, StreamReader
+from tokenomics.dialects.usage import Usage
 from tokenomics.errors import Refusal
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}

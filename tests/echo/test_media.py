@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.echo.plans import form, plan, plan_of, streamed, whole
-from tokenomics.dialects.answers import read_usage
+from tokenomics.dialects.usage import Usage, read_usage
 from tokenomics.echo.app import ANSWERS
 from tokenomics.echo.pictures import png
 from tokenomics.echo.plan import Body
@@ -141,7 +141,7 @@ def test_pictures_stream(path: str, kind: str) -> None:
     ]
     assert [event.get("partial_image_index") for event in events] == [0, 1, None]
     assert len({event["b64_json"] for event in events}) == 3
-    assert read_usage(events[-1]["usage"]) == (4, 1)
+    assert read_usage(events[-1]["usage"]) == Usage(4, 1)
 
 
 # Sound
@@ -204,7 +204,7 @@ def test_a_transcript_streams() -> None:
     )
     assert [event["delta"] for event in deltas] == ["one", " two", " three"]
     assert (done["type"], done["text"]) == ("transcript.text.done", "one two three")
-    assert read_usage(done["usage"]) == (5, 3)
+    assert read_usage(done["usage"]) == Usage(5, 3, audio_input=1)
 
 
 # Elsewhere

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from tokenomics import strictjson
-from tokenomics.dialects.ask import Usage
 from tokenomics.dialects.texts import OWN_JSON, Text, Words, replaced, walk
+from tokenomics.dialects.usage import Usage, read_usage
 
 _USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _NEAR = 256  # bytes at either end of a body within which its brace is looked for first
@@ -23,10 +22,6 @@ def strings_at(keys: str) -> re.Pattern[bytes]:
 
 _GENERATED = strings_at("content|reasoning_content|reasoning|refusal|arguments|text|thinking")
 _decoder = json.JSONDecoder()
-MAX_TOKENS = 10**9  # a count beyond this is no count
-# Anthropic counts apart what it read from its cache and wrote there:
-# https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching#tracking-cache-performance
-_CACHED = ("cache_creation_input_tokens", "cache_read_input_tokens")
 # Strings of an answer that are no text: what links, names and times things.
 _SKIP = frozenset(
     "id object type role model status finish_reason stop_reason native_finish_reason url image_url"
@@ -43,31 +38,6 @@ _SOUND = {
 _CHAT_SOUND = ("audio", "data")
 # Top-level keys that repeat the request or count; `instructions` are put right apart.
 _NO_TEXT = frozenset("usage tools tool_choice metadata instructions x_groq timings".split())
-
-
-def read_usage(value: Any) -> Usage | None:
-    """The usage of a `usage` object; None if it has none that can be trusted."""
-    if not isinstance(value, dict):
-        return None
-    old = "prompt_tokens" in value or "completion_tokens" in value
-    names = ("prompt_tokens", "completion_tokens") if old else ("input_tokens", "output_tokens")
-    if names[0] not in value and names[1] not in value:
-        return _read_total(value)
-    counts = [value.get(name, 0) for name in names]
-    cached = [] if old else [count for name in _CACHED if (count := value.get(name)) is not None]
-    if not all(_is_count(count) for count in (*counts, *cached)):
-        return None
-    return Usage(counts[0] + sum(cached), counts[1])
-
-
-def _read_total(value: Mapping[str, Any]) -> Usage | None:
-    """Rerank's: one count, of what was read."""
-    total = value.get("total_tokens") if set(value) == {"total_tokens"} else None
-    return Usage(total, 0) if _is_count(total) else None
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
 
 
 def usage_of(body: bytes) -> Usage | None:

@@ -22,18 +22,6 @@ Document = Mapping[str, Any]
 Prompts = Sequence[tuple[str, str]]  # (role, content)
 
 
-class Usage(NamedTuple):
-    """Tokens as the provider counted them."""
-
-    input: int
-    output: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.input + self.output
-
-
 class Turns(NamedTuple):
     """Where a conversation stands in a document: the messages under `key`, their roles, and the
     index of the first that came after the assistant last spoke."""

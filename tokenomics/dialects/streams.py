@@ -10,9 +10,9 @@ from typing import Any
 
 from tokenomics import strictjson
 from tokenomics.dialects import anthropic, openai
-from tokenomics.dialects.answers import choice_texts, read_usage, strings_at
-from tokenomics.dialects.ask import Usage
+from tokenomics.dialects.answers import choice_texts, strings_at
 from tokenomics.dialects.sse import Cutter, event, events, named_event
+from tokenomics.dialects.usage import Usage, read_usage
 from tokenomics.errors import Refusal
 
 SAMPLE_BYTES = 4096  # of a stream, by which the frame around its texts is known
@@ -251,9 +251,7 @@ class StreamReader:
 
 def _joined(before: Usage | None, now: Usage) -> Usage:
     """Counts grow: Anthropic tells the input at the start and the output at the end."""
-    if before is None:
-        return now
-    return Usage(max(before.input, now.input), max(before.output, now.output))
+    return now if before is None else Usage(*map(max, before, now))
 
 
 def _loads(data: bytes) -> Any:

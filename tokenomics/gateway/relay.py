@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tokenomics.dialects import answers
-from tokenomics.dialects.ask import Ask, Usage
+from tokenomics.dialects.ask import Ask
 from tokenomics.dialects.screened import ScreenedStream
 from tokenomics.dialects.sse import EventTooLong
 from tokenomics.dialects.streams import FORMS, StreamReader
+from tokenomics.dialects.usage import Usage
 from tokenomics.errors import Refusal
 from tokenomics.gateway.output import Output
 from tokenomics.net.client import Broken, Call, TimedOut
