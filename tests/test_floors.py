@@ -41,6 +41,7 @@ FLOORS = {
     "net.proxies": 1,
     "outcome": 1,
     "policy": 1,
+    "prices": 1,
     "store.frames": 1,
     "store.table": 1,
     # What touches the world.
@@ -68,9 +69,9 @@ PURE = 1  # the highest pure floor
 
 # What a pure module may import from outside; anything new is a decision to be made here.
 PURE_IMPORTS = frozenset(
-    """__future__ base64 binascii bisect collections contextlib dataclasses datetime difflib
-    functools h11 hashlib hmac http ipaddress itertools json math msgpack pathlib re re2 struct
-    types typing unicodedata urllib.parse uuid zlib zoneinfo""".split()
+    """__future__ base64 binascii bisect collections contextlib dataclasses datetime decimal
+    difflib functools h11 hashlib hmac http ipaddress itertools json math msgpack pathlib re re2
+    struct types typing unicodedata urllib.parse uuid zlib zoneinfo""".split()
 )
 # `pathlib.Path` is a value type to settings, and IO to everybody else.
 PATHS = ("config.settings", "config.build")
