@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyz import ensure_pyz
+from redisserver import ensure_redis
 from spec import read_spec
 from venvs import ROOT, SCRATCH, BuildError, clean_environment, ensure_venv, one_at_a_time
 
@@ -39,6 +40,7 @@ def main(pytest_arguments: list[str]) -> int:
         ("ruff format", lambda: run((*ruff, "format", "--check", *BRIEF, *sources), environment)),
         ("mypy", lambda: run((python, "-m", "mypy"), environment)),
         ("pyz", lambda: build_pyz(environment)),
+        ("redis", have_redis),
     ]
     failed = [name for name, step in steps if not timed(name, step)]
     if failed:
@@ -71,6 +73,16 @@ def build_pyz(environment: dict[str, str]) -> bool:
     """Builds the file and names it to the tests; without it, those that need it are skipped."""
     try:
         environment["TOKENOMICS_PYZ"] = str(ensure_pyz(read_spec()))
+    except BuildError as error:
+        print(f"tokenomics: {error}", flush=True)
+        return False
+    return True
+
+
+def have_redis() -> bool:
+    """Sees to a redis-server; without it, the tests that need it are skipped."""
+    try:
+        ensure_redis()
     except BuildError as error:
         print(f"tokenomics: {error}", flush=True)
         return False
