@@ -39,6 +39,7 @@ FLOORS = {
     "net.origin": 0,
     "net.pool": 1,
     "net.proxies": 1,
+    "net.redis_address": 1,
     "net.resp": 1,
     "outcome": 1,
     "policy": 1,

@@ -123,11 +123,25 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """session.redis: read only when session.backend is redis"""
+    """session.redis: read only when session.backend is redis. What a URL in `addr` says stands in
+    the other fields once the config is built."""
 
-    addr: str = setting("localhost:6379", "Redis host:port.")
-    password: Secret = setting(Secret(), "Redis password.")
-    db: int = setting(0, "Redis database number.")
+    addr: str = setting(
+        "localhost:6379",
+        "Redis or Valkey: host:port, unix:/path, redis://user:password@host:port/db, rediss://...",
+    )
+    username: str = setting("", "Its ACL user; empty means the default user.")
+    password: Secret = setting(Secret(), "The user's password.")
+    db: int = setting(0, "Number of the database.")
+    tls: bool = setting(False, "Speak TLS, as rediss:// does.")
+    ca_file: str = setting("", "CA certificates to trust for it beside the system's, PEM.")
+    timeout: Seconds = setting(
+        Seconds(1), "Longest wait for an answer; one takes below 1 ms in the same network."
+    )
+    on_error: str = setting(
+        "local",
+        "While it is away: local (each proxy counts alone), closed (refuse) or open (all pass).",
+    )
 
 
 @dataclass(frozen=True, slots=True)
