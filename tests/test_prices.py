@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenomics.dialects.usage import MAX_TOKENS, Usage
-from tokenomics.prices import ANY_MODEL, NANO, Price, PriceBook, cost, make_price, undated
+from tokenomics.prices import (
+    ANY_MODEL,
+    MAX_PLACES,
+    MAX_RATE,
+    NANO,
+    Price,
+    PriceBook,
+    cost,
+    make_price,
+    undated,
+)
 
 GPT = {"input": 2.5, "output": 10, "cached": 1.25}
 CLAUDE = {
@@ -63,7 +73,8 @@ def test_what_a_usage_costs(row: dict[str, Any], usage: Usage, nanodollars: int)
     assert cost(usage, make_price(row)) == nanodollars
 
 
-rates = st.decimals(0, 10**6, places=9) | st.sampled_from([Decimal("0.0028"), Decimal(0)])
+DEAREST = MAX_RATE - Decimal(1).scaleb(-MAX_PLACES)
+rates = st.decimals(0, DEAREST, places=MAX_PLACES) | st.sampled_from([DEAREST, Decimal(0)])
 counts = st.integers(0, 1000) | st.integers(0, MAX_TOKENS)
 
 
@@ -96,6 +107,14 @@ def test_a_cost_is_the_exact_sum_rounded_up(price: Price, usage: Usage) -> None:
     exact = sum(count * Fraction(rate) * 1000 for count, rate in parts)
     exact += Fraction(price.per_request) * NANO
     assert 0 <= cost(usage, price) - exact < 1
+
+
+def test_the_largest_costs_are_exact() -> None:
+    kinds = "input output cached cache_write cache_write_1h audio_input audio_output per_request"
+    price = make_price(dict.fromkeys(kinds.split(), DEAREST))
+    one, all_ = MAX_TOKENS, 5 * MAX_TOKENS
+    usage = Usage(all_, 2 * one, one, one, one, 0, one, one)
+    assert cost(usage, price) == int(7 * one * Fraction(DEAREST) * 1000 + Fraction(DEAREST) * NANO)
 
 
 @settings(max_examples=200, deadline=None)

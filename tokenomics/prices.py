@@ -20,6 +20,8 @@ _NANO_A_TOKEN = 1000  # nanodollars a token costs at one dollar per million toke
 RATES = "input output cached cache_write cache_write_1h audio_input audio_output".split()
 DOLLARS = (*RATES, "per_request")
 COUNTS = ("max_output", "context", "over")
+MAX_RATE = 10**5  # dollars; the dearest known model costs 600 a million tokens
+MAX_PLACES = 6  # of a rate, after the point: to the millionth of a millionth of a dollar a token
 ANY_MODEL = "*"  # the price of every model of a provider that has none of its own
 
 # What tokens cost as, whose kind has no price of its own.
@@ -102,7 +104,8 @@ def cost(usage: Usage, price: Price) -> int:
 
 
 def _nano(millionths: Decimal, dollars: Decimal = Decimal(0)) -> int:
-    """Exact: 28 digits hold 10^9 tokens at any price that `config.providers` lets through."""
+    """Rounded up. Exact up to here: the 28 digits of a Decimal hold MAX_TOKENS of each kind, 10
+    digits, at any rate within bounds, 12 digits, and in nanodollars, 3 more."""
     nano = millionths * _NANO_A_TOKEN + dollars * NANO
     return int(nano.to_integral_value(ROUND_CEILING))
 

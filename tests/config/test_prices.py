@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from tokenomics.cli.docs import page
 from tokenomics.config.catalogue import CATALOGUE
 from tokenomics.config.prices import PRICES, PRICES_AS_OF
 from tokenomics.prices import DOLLARS, RATES, PriceBook, make_price
@@ -70,3 +71,9 @@ def test_moderation_is_free() -> None:
     price = BOOK.find("openai", "omni-moderation-latest")
     assert price is not None
     assert (price.input, price.output) == (0, 0)
+
+
+def test_the_page_names_the_date_and_the_providers() -> None:
+    text = page("prices")
+    assert PRICES_AS_OF in text
+    assert [name for name in PRICES if f"`{name}`" not in text] == []

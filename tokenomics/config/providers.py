@@ -9,9 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 from tokenomics.config.catalogue import CATALOGUE
+from tokenomics.config.prices import PRICES
+from tokenomics.config.pricing import read_prices
 from tokenomics.errors import Invalid
 from tokenomics.net.origin import DIRECT, parse_origin
 from tokenomics.net.proxies import parse_proxy
+from tokenomics.prices import PriceBook, Row
 
 ECHO_URL = "builtin:echo"
 CHAT_PATH = "/v1/chat/completions"
@@ -25,7 +28,8 @@ class Provider:
     `auth_scheme`: `bearer` sends `Authorization: Bearer KEY`, `header` sends `auth_header: KEY`,
     `query` appends `?key=KEY`, `none` sends no key. `output_cap` is the request field that bounds
     the answer's tokens. `chat_path` tells the dialect: one that ends in `/chat/completions` is
-    OpenAI's. From `ca_file` on it is about connections: see `net.origin.Origin`.
+    OpenAI's. `prices` are rows by model, over those of the table: see `pricing`. From `ca_file` on
+    it is about connections: see `net.origin.Origin`.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Provider:
     chat_path: str = CHAT_PATH
     models: tuple[str, ...] = ()
     output_cap: str = "max_tokens"
+    prices: Mapping[str, Row] = field(default_factory=lambda: MappingProxyType({}))
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
@@ -72,6 +77,13 @@ def build_providers(overrides: Mapping[str, Any]) -> dict[str, Provider]:
     return out
 
 
+def price_book(providers: Mapping[str, Provider]) -> PriceBook:
+    """The table's prices with those of `providers` over them."""
+    own = {name: provider.prices for name, provider in providers.items()}
+    names = {**PRICES, **own}
+    return PriceBook({name: {**PRICES.get(name, {}), **own.get(name, {})} for name in names})
+
+
 def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
     values: dict[str, Any] = {}
     for key, value in row.items():
@@ -84,6 +96,8 @@ def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
             values[key] = _models(place, value, faults)
         elif key == "headers":
             values[key] = _headers(place, value, faults)
+        elif key == "prices":
+            values[key] = read_prices(place, PRICES.get(name, {}), value, faults)
         elif key == "insecure":
             if not isinstance(value, bool):
                 faults.append(f"{place} must be true or false")
