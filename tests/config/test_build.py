@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenomics.config.build import Built, Source, build, expand
-from tokenomics.config.settings import Certificate, Config, Row, Webhook, rows
+from tokenomics.config.settings import Certificate, Config, Redis, Row, Webhook, rows
 from tokenomics.errors import Invalid
 from tokenomics.tokens import Secret
 
 HOME = {"HOME": "/home/u"}
+WORD = "open" + "sesame"  # stands for a password
 
 
 def built(
@@ -76,6 +77,8 @@ def get(config: Config, key: str) -> Any:
         ("cli_maps", {"codex": "openai"}, {"codex": "openai"}),
         ("providers", {"p": {"models": ["m"]}}, {"p": {"models": ["m"]}}),
         ("storage.db_path", "data/t.db", Path("data/t.db")),
+        ("session.redis.timeout", "250ms", 0.25),
+        ("session.redis.on_error", "closed", "closed"),
     ],
     ids=lambda v: str(v)[:24],
 )
@@ -106,6 +109,15 @@ def test_a_setting_is_read_by_its_type(key: str, raw: object, value: object) -> 
         ("logging.format", "xml", "is not one of: json, text"),
         ("upstream.connect_timeout", 0, "must be more than 0"),
         ("upstream.max_connections", "0", "must be more than 0"),
+        ("session.backend", "disk", "is not one of: memory, redis"),
+        ("session.redis.on_error", "shut", "is not one of: local, closed, open"),
+        ("session.redis.timeout", 0, "must be more than 0"),
+        ("session.redis.timeout", "soon", "is not a duration"),
+        ("session.redis.tls", "maybe", "'maybe' is not true or false"),
+        ("session.redis.db", -1, "-1 is not a whole number"),
+        ("session.redis.password", 1234, "must be text: put it in quotes"),
+        ("session.redis.addr", "cache:port", "'cache:port' is not a host and port"),
+        ("session.redis.addr", "unix:redis.sock", "write unix:/path"),
         ("server.tls.certificates", "a.crt", "must be a list of certificates"),
         ("cli_maps", "codex", "must be a mapping"),
         ("events.webhooks", {"url": "http://x"}, "must be a list of webhooks"),
@@ -275,6 +287,55 @@ def test_a_config_does_not_change_and_does_not_show_secrets() -> None:
     assert "hunter2" not in repr(config)
     with pytest.raises(FrozenInstanceError):
         config.server.http_port = 1  # type: ignore[misc]  # that is the test
+
+
+# session.redis
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, Redis()),
+        ({"addr": ""}, Redis()),
+        ({"addr": "cache"}, Redis("cache:6379")),
+        ({"addr": "[::1]:7000", "db": 2}, Redis("[::1]:7000", db=2)),
+        ({"addr": "unix:///run/redis.sock"}, Redis("unix:/run/redis.sock")),
+        ({"addr": "redis://cache:7"}, Redis("cache:7")),
+        ({"addr": "rediss://cache"}, Redis("cache:6379", tls=True)),
+        ({"addr": "redis://cache", "tls": True}, Redis("cache:6379", tls=True)),
+        (
+            {"addr": f"redis://al:{WORD}%40@cache/3"},
+            Redis("cache:6379", "al", Secret(f"{WORD}@"), 3),
+        ),
+        (
+            {"addr": "redis://al:none@cache/3", "username": "b", "password": WORD, "db": 0},
+            Redis("cache:6379", "b", Secret(WORD), 0),
+        ),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_a_url_of_redis_says_what_is_not_said_beside_it(
+    given: dict[str, Any], found: Redis
+) -> None:
+    assert built(at("session.redis", given)).config.session.redis == found
+
+
+def test_redis_is_reached_by_what_the_environment_says() -> None:
+    env = {
+        "TOKENOMICS_SESSION_REDIS_ADDR": f"rediss://:{WORD}@cache/1",
+        "TOKENOMICS_SESSION_REDIS_DB": "4",
+    }
+    redis = built(at("session.redis.addr", "elsewhere"), env=env).config.session.redis
+    assert redis == Redis("cache:6379", password=Secret(WORD), db=4, tls=True)
+
+
+@pytest.mark.parametrize("addr", [f"redis://u:{WORD}/@cache", f"u:{WORD}@cache:1"])
+def test_a_fault_in_redis_address_does_not_show_its_password(addr: str) -> None:
+    (fault,) = faults(at("session.redis.addr", addr), **{"session.redis.addr": 4})
+    assert fault.startswith("c.yaml:4: session.redis.addr: ")
+    assert WORD not in fault
+    good = built(at("session.redis.addr", f"redis://u:{WORD}@cache")).config
+    assert WORD not in repr(good)
 
 
 # Where values come from

@@ -14,21 +14,25 @@ from pathlib import Path
 from typing import Any, cast
 
 from tokenomics.config import settings
-from tokenomics.config.settings import Certificate, Config, Webhook, rows
+from tokenomics.config.settings import Certificate, Config, Redis, Webhook, rows
 from tokenomics.errors import Invalid
 from tokenomics.net.origin import parse_origin
+from tokenomics.net.redis_address import parse_address
 from tokenomics.tokens import Secret
 from tokenomics.units import parse_duration, parse_size
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
 _CHOICES = {
-    "session.backend": ("memory",),
+    "session.backend": ("memory", "redis"),
+    "session.redis.on_error": ("local", "closed", "open"),
     "logging.level": ("debug", "info", "warn", "error"),
     "logging.format": ("json", "text"),
 }
-# With nothing of these, no provider could be reached.
-_POSITIVE = frozenset(row.key for row in rows() if row.key.startswith("upstream."))
+# With nothing of these, no provider and no Redis could be reached.
+_POSITIVE = frozenset(
+    [*(row.key for row in rows() if row.key.startswith("upstream.")), "session.redis.timeout"]
+)
 _LISTS = {"tuple[Webhook, ...]": Webhook, "tuple[Certificate, ...]": Certificate}
 
 
@@ -143,6 +147,26 @@ class _Builder:
         except ValueError as e:
             self.faults.append(f"{self.where(key)}: {e}")
 
+    def redis(self, redis: Redis) -> Redis:
+        """With what the URL in `addr` says in fields of its own, where nobody gave those."""
+        try:
+            found = parse_address(redis.addr or Redis().addr)
+        except ValueError as e:
+            self.faults.append(f"{self.where('session.redis.addr')}: {e}")
+            return redis
+
+        def silent(name: str) -> bool:
+            return f"session.redis.{name}" not in self.given
+
+        return replace(
+            redis,
+            addr=str(found),
+            tls=redis.tls or found.tls,
+            username=found.username if silent("username") else redis.username,
+            password=found.password if silent("password") else redis.password,
+            db=found.db or 0 if silent("db") else redis.db,
+        )
+
     def items(self, key: str, cls: type, raw: Any) -> tuple[Any, ...]:
         if not isinstance(raw, list):
             raise ValueError(f"must be a list of {key.rpartition('.')[2]}")
@@ -211,8 +235,10 @@ def build(source: Source) -> Built:
             builder.faults.append(f"{builder.where(key)}: {port} is not a port (0 to 65535)")
     if config.remote.url:
         builder.url("remote.url", config.remote.url)
+    redis = builder.redis(config.session.redis)
     if builder.faults:
         raise Invalid("\n".join(builder.faults))
+    config = replace(config, session=replace(config.session, redis=redis))
     return Built(_with_paths(config, builder.given, source.env), tuple(builder.warnings))
 
 

@@ -148,7 +148,11 @@ class Redis:
 class Session:
     """session: where budgets and rates are counted"""
 
-    backend: str = setting("memory", "memory: this process counts, journalled beside the database.")
+    backend: str = setting(
+        "memory",
+        "memory: this process counts, journalled beside the database; redis: all proxies together.",
+        inert="there is no counting in Redis yet",
+    )
     redis: Redis = group(Redis)
 
 
