@@ -133,6 +133,16 @@ REAL: dict[str, tuple[dict[str, Any], Usage]] = {
         },
         Usage(32, 103, cached=6, reasoning=94),
     ),
+    "xai-responses": (
+        {
+            "input_tokens": 32,
+            "input_tokens_details": {"cached_tokens": 6},
+            "output_tokens": 9,
+            "output_tokens_details": {"reasoning_tokens": 94},
+            "total_tokens": 135,
+        },
+        Usage(32, 103, cached=6, reasoning=94),
+    ),
     "gemini": (
         {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623},
         Usage(20, 603, reasoning=405),

@@ -48,22 +48,24 @@ def read_usage(value: Any) -> Usage | None:
     count is none: its tokens are plain ones of their total."""
     if not isinstance(value, dict) or value.get("type") == "duration":  # sound, by the second
         return None
-    names = _CHAT if any(name in value for name in _CHAT) else _LATER
-    if not any(name in value for name in names):
+    names = _CHAT if _CHAT[0] in value or _CHAT[1] in value else _LATER
+    if names[0] not in value and names[1] not in value:
         return _read_total(value)
-    input_, output = (_count(value.get(name, 0)) for name in names)
+    input_, output = _count(value.get(names[0], 0)), _count(value.get(names[1], 0))
     beside = (0, 0, 0) if names is _CHAT else _read_beside(value)
     if input_ is None or output is None or beside is None:
         return None
     within, made = _details(value, _INPUT_DETAILS), _details(value, _OUTPUT_DETAILS)
     total = input_ + sum(beside)
     # Kinds that two providers would let overlap: the dearer one has the token.
-    audio = min(_kind(within, "audio_tokens"), total - sum(beside))
+    audio = min(_kind(within, "audio_tokens"), input_)
     written = min(_kind(within, "cache_write_tokens"), input_ - audio)
     # DeepSeek has a name of its own: https://api-docs.deepseek.com/guides/kv_cache
     hit = _kind(within, "cached_tokens") or _kind(value, "prompt_cache_hit_tokens")
     hit = min(hit, input_ - audio - written)
-    output, reasoning = _with_reasoning(value, total, output, _kind(made, "reasoning_tokens"))
+    output, reasoning = _with_reasoning(
+        total, output, _kind(made, "reasoning_tokens"), value if names[1] in value else {}
+    )
     return Usage(
         total,
         output,
@@ -94,16 +96,17 @@ def _read_beside(value: Mapping[str, Any]) -> tuple[int, int, int] | None:
 
 
 def _with_reasoning(
-    value: Mapping[str, Any], input_: int, output: int, reasoning: int
+    input_: int, output: int, reasoning: int, value: Mapping[str, Any]
 ) -> tuple[int, int]:
-    """All output, and the reasoning in it. Two providers count reasoning in the total but not in
-    the completion: xAI, https://docs.x.ai/docs/key-information/consumption-and-rate-limits, and
-    Gemini, https://ai.google.dev/gemini-api/docs/thinking#pricing, which may not name it."""
+    """All output, and the reasoning in it. Two providers count reasoning in the `total_tokens` of
+    `value`, but not in the output: xAI, which says so in
+    https://docs.x.ai/docs/key-information/consumption-and-rate-limits, and Gemini, which may not
+    name it, https://ai.google.dev/gemini-api/docs/thinking#pricing. Whatever else may make a total
+    larger is taken for output, which is dearer than input."""
     total = _count(value.get("total_tokens"))
-    more = 0 if total is None else total - input_ - output
-    if more > 0 and _CHAT[1] in value:
-        return output + more, max(min(reasoning, output + more), more)
-    return output, min(reasoning, output)
+    more = 0 if total is None else max(total - input_ - output, 0)
+    output += more
+    return output, min(max(reasoning, more), output)
 
 
 def _read_total(value: Mapping[str, Any]) -> Usage | None:
@@ -113,7 +116,10 @@ def _read_total(value: Mapping[str, Any]) -> Usage | None:
 
 
 def _details(value: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((value[name] for name in names if value.get(name) is not None), None)
+    for name in names:
+        if value.get(name) is not None:
+            return value[name]
+    return None
 
 
 def _kind(details: Any, name: str) -> int:
@@ -122,8 +128,6 @@ def _kind(details: Any, name: str) -> int:
 
 def _count(value: Any) -> int | None:
     """A count of tokens, None if it is none. Some write 12 as 12.0."""
-    if isinstance(value, float) and value.is_integer():
+    if type(value) is float and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TOKENS:
-        return None
-    return value
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None  # True is no count
