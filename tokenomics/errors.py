@@ -14,6 +14,7 @@ CASES: dict[str, tuple[int, str]] = {
     "token_expired": (401, "authentication_error"),
     "token_not_yet_valid": (401, "authentication_error"),
     "model_not_allowed": (403, "permission_error"),
+    "model_not_priced": (403, "permission_error"),
     "endpoint_not_allowed": (403, "permission_error"),
     "ip_not_allowed": (403, "permission_error"),
     "admin_required": (403, "permission_error"),
@@ -34,6 +35,7 @@ CASES: dict[str, tuple[int, str]] = {
     "upstream_invalid": (502, "api_error"),
     "upstream_timeout": (504, "api_error"),
     "policy_unsupported": (503, "api_error"),
+    "limits_unavailable": (503, "api_error"),
 }
 
 Headers = tuple[tuple[str, str], ...]

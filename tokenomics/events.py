@@ -30,6 +30,7 @@ TYPES = frozenset(
         "rule.match",
         "rule.mask",
         "budget.exceeded",
+        "budget.warning",
         "budget.update",
         "rate.exceeded",
         "request.completed",
@@ -37,6 +38,8 @@ TYPES = frozenset(
         "server.stop",
         "sync.failed",
         "sync.recovered",
+        "limits.unavailable",
+        "limits.recovered",
     }
 )
 USER_AGENT = "Tokenomics-Webhook/1.0"

@@ -208,9 +208,9 @@ class Replica:
             if change.policy is None:
                 rows.append((table.DELETE, change.hash, {}))
             else:
-                entry = table.Entry(
-                    change.hash, 0, change.policy, change.created_at, change.expires_at, change.name
-                )
+                times = change.created_at, change.expires_at
+                names = change.name, change.account
+                entry = table.Entry(change.hash, 0, change.policy, *times, *names)
                 rows.append((table.CREATE, change.hash, entry.fields()))
         rows.append((table.MARK, "", mark))
         try:

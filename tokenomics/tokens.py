@@ -62,6 +62,11 @@ def same(a: str, b: str) -> bool:
     )
 
 
+def is_hash(text: str) -> bool:
+    """Whether `text` is a whole token hash, or the name of an account, which has the same form."""
+    return len(text) == HASH_DIGITS and bool(_HEX.fullmatch(text))
+
+
 def is_hash_prefix(text: str) -> bool:
     """Whether `text` may stand for a token hash: hex, at least 6 digits, at most 64."""
     return MIN_PREFIX_DIGITS <= len(text) <= HASH_DIGITS and bool(_HEX.fullmatch(text))

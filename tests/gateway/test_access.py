@@ -145,10 +145,10 @@ async def test_a_bounded_request_holds_no_more_than_its_bound(tmp_path: Path) ->
     [
         (100, 40, 0, [100, 40]),
         (40, 100, 0, [40, 100]),
-        (40, 100, 10**6, [40, 40]),  # no more is held of the budget
+        (40, 100, 10**6, [40, 100]),  # what it may cost is held anew
         (0, 40, 10**6, [None, 40]),
         (40, 0, 0, [40, None]),
-        (40, 0, 10**6, [40, 40]),
+        (40, 0, 10**6, [40, None]),
     ],
 )
 async def test_a_fallback_has_its_own_bound(

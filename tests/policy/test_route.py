@@ -12,7 +12,6 @@ from tokenomics.config.providers import Provider
 from tokenomics.errors import Refusal
 from tokenomics.policy.model import ModelSet, parse_policy
 from tokenomics.policy.route import (
-    Budget,
     Route,
     Site,
     Target,
@@ -21,6 +20,7 @@ from tokenomics.policy.route import (
     plan,
     resolve,
 )
+from tokenomics.prices import PriceBook
 
 OPENAI = Provider(
     "openai",
@@ -168,21 +168,52 @@ def test_prompts_of_the_entry_go_before_the_global_ones_and_rules_after() -> Non
 def test_other_entries_bring_nothing() -> None:
     entry = {"model": "a", "prompts": [{"content": "x"}], "rules": ["x"], "max_tokens": 5}
     got = target("b", providers={"openai": [entry, {"model": "b"}]})
-    assert (got.prompts, got.rules, got.budgets) == ((), (), ())
+    assert (got.prompts, got.rules, budgets(got)) == ((), (), {})
+
+
+def budgets(target: Target) -> dict[str, int]:
+    """What bounds a target, by name."""
+    return {limit.name: limit.most for limit in target.limits.each}
 
 
 def test_the_global_and_the_entrys_budget_both_cover_a_request() -> None:
     providers = {"openai": [{"model": "a", "max_tokens": 7}, {"model_regex": "b"}]}
-    own = Budget("openai:a", 7)
-    assert target("a", max_tokens=9, providers=providers).budgets == (Budget("total", 9), own)
-    assert target("b", max_tokens=9, providers=providers).budgets == (Budget("total", 9),)
-    assert target("a", providers=providers).budgets == (own,)
+    both = {"total": 9, "openai:a": 7}
+    assert budgets(target("a", max_tokens=9, providers=providers)) == both
+    assert budgets(target("b", max_tokens=9, providers=providers)) == {"total": 9}
+    assert budgets(target("a", providers=providers)) == {"openai:a": 7}
 
 
 def test_a_budget_of_the_whole_counts_where_max_tokens_does() -> None:
-    assert target("a", base_key_env="K", budget={"tokens": 7}).budgets == (Budget("total", 7),)
+    assert budgets(target("a", base_key_env="K", budget={"tokens": 7})) == {"total": 7}
     both = {"max_tokens": 5, "budget": [{"tokens": 7}]}
-    assert target("a", base_key_env="K", **both).budgets == (Budget("total", 5),)
+    assert budgets(target("a", base_key_env="K", **both)) == {"total": 5}
+
+
+def test_every_budget_of_a_token_and_of_its_entry_covers_a_request() -> None:
+    providers = {"openai": [{"budget": [{"tokens": 3, "period": "day"}, {"tokens": 4}]}]}
+    rules = [{"tokens": 9, "period": "week"}, {"tokens": 8, "period": "day"}]
+    got = target("a", providers=providers, budget=rules)
+    assert budgets(got) == {"week": 9, "day": 8, "openai:* day": 3, "openai:*": 4}
+    assert len({limit.key for limit in got.limits.each}) == 4
+
+
+PRICES = PriceBook({"openai": {"gpt-4o": {"input": "2.5", "output": "10"}}})
+
+
+def test_a_budget_of_money_needs_a_price() -> None:
+    policy = {"default_provider": "openai", "budget": {"cost_usd": 1.5}}
+    site = replace(SITE, prices=PRICES)
+    got = resolve(parse_policy(json.dumps(policy)), "gpt-4o-2024-08-06", site)
+    assert (budgets(got), got.price) == (
+        {"total cost": 1_500_000_000},
+        PRICES.find("openai", "gpt-4o"),
+    )
+    with pytest.raises(Refusal, match=r"what model 'o9' costs at provider openai") as caught:
+        resolve(parse_policy(json.dumps(policy)), "o9", site)
+    assert caught.value.code == "model_not_priced"
+    free = {"default_provider": "openai", "budget": {"tokens": 5}}
+    assert resolve(parse_policy(json.dumps(free)), "o9", site).price is None
 
 
 @pytest.mark.parametrize(
@@ -291,7 +322,7 @@ def test_fallbacks_are_resolved_in_full_and_what_may_not_be_is_named() -> None:
         },
         retry={"fallbacks": ["forbidden", "llama-3", "gpt-4o", "llama-3", "none"]},
     )
-    assert [(t.model, t.provider, t.key_env, len(t.budgets)) for t in got.targets] == [
+    assert [(t.model, t.provider, t.key_env, len(t.limits.each)) for t in got.targets] == [
         ("gpt-4o", OPENAI, "OPENAI_API_KEY", 1),
         ("llama-3", GROQ, "OTHER", 0),
         ("gpt-4o", OPENAI, "OPENAI_API_KEY", 1),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import trio
 
+from tokenomics.cli import node
 from tokenomics.cli.context import Context
 from tokenomics.cli.token import find, open_database
-from tokenomics.config.providers import build_providers
 from tokenomics.dialects import endpoints
 from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.endpoints import ENDPOINTS, open_endpoint
@@ -19,7 +19,7 @@ from tokenomics.gateway.explain import Case, Explanation, explain
 from tokenomics.gateway.upstream import origin_of
 from tokenomics.policy.endpoints import bare_path, permits
 from tokenomics.policy.model import Policy, parse_policy
-from tokenomics.policy.route import Site, Target
+from tokenomics.policy.route import Target
 from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339
 
@@ -78,10 +78,7 @@ def _conditions(policy: Policy) -> list[str]:
 async def _explain(
     context: Context, args: argparse.Namespace, policy: Policy, told: Explanation
 ) -> None:
-    config = context.config
-    site = Site(
-        build_providers(config.providers), config.server.upstream_url, config.default_provider
-    )
+    site = node.make_site(context.config)
     try:
         endpoint = _endpoint(policy, args.path)
         ask = _ask(endpoint, args)

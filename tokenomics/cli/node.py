@@ -14,11 +14,13 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from tokenomics.cli.reload import Reloads
+from tokenomics.config.providers import build_providers, price_book
 from tokenomics.config.settings import Config
 from tokenomics.errors import Failed
 from tokenomics.logs import Log
 from tokenomics.net.resolver import Resolver
 from tokenomics.net.server import Server, bind
+from tokenomics.policy.route import Site
 from tokenomics.store.database import Database, Place
 from tokenomics.tokens import Secret
 
@@ -26,6 +28,13 @@ UNRAISABLE_PER_MINUTE = 5
 
 Listener = tuple[socket.socket, ssl.SSLContext | None]
 Job = Callable[[], Awaitable[None]]
+
+
+def make_site(config: Config) -> Site:
+    """What this installation brings to a policy. Raises Invalid."""
+    providers = build_providers(config.providers)
+    url, default = config.server.upstream_url, config.default_provider
+    return Site(providers, url, default, price_book(providers))
 
 
 def make_log(config: Config, *, debug: bool) -> Log:

@@ -27,9 +27,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenomics.cli import explaining
+from tokenomics.cli import explaining, node
 from tokenomics.cli.context import Context
-from tokenomics.config.providers import build_providers
 from tokenomics.errors import Failed, Invalid, NotFound
 from tokenomics.policy.advice import Advice, advise
 from tokenomics.policy.route import Site
@@ -99,12 +98,10 @@ def _site(context: Context) -> Site | None:
     try:
         if not context.has_config():
             return None
-        config = context.config
-        providers = build_providers(config.providers)
+        return node.make_site(context.config)
     except Invalid as e:
         context.note(f"warning: providers are not compared, for the config is not valid: {e}")
         return None
-    return Site(providers, config.server.upstream_url, config.default_provider)
 
 
 def _judge(name: str, text: str, site: Site | None) -> Verdict:

@@ -20,7 +20,6 @@ from tokenomics.central import emit_token_event
 from tokenomics.cli import node, outgoing
 from tokenomics.cli.https import Https
 from tokenomics.cli.reload import Node, Reading, Reloads, make_limits
-from tokenomics.config.providers import build_providers
 from tokenomics.config.settings import Config
 from tokenomics.config.sources import provider_key
 from tokenomics.echo.app import echo_app
@@ -38,13 +37,14 @@ from tokenomics.net.origin import Origin
 from tokenomics.net.resolver import Resolver
 from tokenomics.net.server import Server
 from tokenomics.net.wire import SocketWire, Wire
-from tokenomics.policy.route import Site
 from tokenomics.replica import Replica, Sync
 from tokenomics.store.database import Database
 from tokenomics.store.table import Record
 from tokenomics.tokens import Secret, key_fingerprint
 from tokenomics.usage import Usage
 from tokenomics.usage.process import ProcessUsage
+from tokenomics.usage.redis import RedisUsage
+from tokenomics.usage.share import Share as OwnShare
 from tokenomics.webhooks import Emitter, Webhooks
 
 
@@ -86,15 +86,43 @@ def own_share(
     setup: ProxySetup, client: Client, listeners: list[node.Listener], https: Https | None
 ) -> Share:
     """Everything in this process. Raises Invalid or Failed."""
-    usage = ProcessUsage(usage_file(setup.config), lambda m: setup.log.say("warn", m))
     follower = follow_tokens(setup, client)
-    jobs: list[node.Job] = [usage.run, *follower.jobs]
+    own, usage, counting = make_usage(setup, follower.events)
+    jobs: list[node.Job] = [*counting, *follower.jobs]
     jobs.append(partial(announce, setup, listeners, follower.events))
     if https is not None:
         jobs.append(partial(https.run, setup.log))
     return Share(
-        usage, follower.events, follower.replica, follower.databases, tuple(jobs), usage.open()
+        usage, follower.events, follower.replica, follower.databases, tuple(jobs), own.open()
     )
+
+
+def make_usage(
+    setup: ProxySetup, events: Emitter
+) -> tuple[ProcessUsage, Usage, tuple[node.Job, ...]]:
+    """Who owns the usage file, who counts, and their jobs: this process, or Redis with what this
+    process remembers."""
+    path, session = usage_file(setup.config), setup.config.session
+    if session.backend == "memory":
+        alone = ProcessUsage(path, lambda m: setup.log.say("warn", m))
+        return alone, alone, (alone.run,)
+    share = OwnShare(path, lambda m: setup.log.say("warn", m))
+    shared = redis_usage(setup, share, events)
+    return share, shared, (share.run, shared.run)
+
+
+def redis_usage(setup: ProxySetup, share: OwnShare, events: Emitter) -> RedisUsage:
+    """Counting in Redis, which is said to be away and back in the log and by an event."""
+
+    def tell(up: bool, why: str) -> None:
+        if up:
+            events.emit("limits.recovered", {"backend": "redis"})
+        else:
+            on_error = setup.config.session.redis.on_error
+            data = {"backend": "redis", "error": why, "on_error": on_error}
+            events.emit("limits.unavailable", data)
+
+    return RedisUsage(setup.config.session.redis, share, setup.log.say, tell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +205,9 @@ def make_gateway(
 ) -> Gateway:
     """What a reload makes anew. Raises Invalid."""
     config = reading.config
-    providers = build_providers(config.providers)
     patience = outgoing.make_patience(config.upstream)
     return Gateway(
-        site=Site(providers, config.server.upstream_url, config.default_provider),
+        site=node.make_site(config),
         book=book,
         usage=usage,
         upstream=Upstream(client, lambda name: provider_key(name, reading.env), patience),

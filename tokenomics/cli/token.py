@@ -246,7 +246,9 @@ def _update(context: Context, args: argparse.Namespace) -> int:
             changes.append(f"~ expires: {_when(entry.expires_at)} -> {_when(expires)}")
         if changes:
             text = _checked(new)
-            writer.put(entry.hash, text, entry.created_at, expires, entry.name)
+            writer.put(
+                entry.hash, text, entry.created_at, expires, entry.name, account=entry.account
+            )
     if context.json:
         context.print_json({"hash": entry.hash, "changes": changes})
         return 0

@@ -32,6 +32,7 @@ from tokenomics.cli.proxy import (
     announce,
     follow_tokens,
     make_client,
+    redis_usage,
     run_proxy,
     usage_file,
 )
@@ -44,6 +45,8 @@ from tokenomics.net.client import Client
 from tokenomics.net.resolver import Resolver
 from tokenomics.net.server import Server
 from tokenomics.replica import Replica, Status
+from tokenomics.usage import Usage
+from tokenomics.usage.share import Share as OwnShare
 from tokenomics.usage.shared import ParentUsage, SharedUsage, create
 
 VARIABLE = "TOKENOMICS_WORKER"  # how a worker is told what it inherits, as JSON
@@ -155,13 +158,22 @@ async def _work(
         if lent_sync is not None:
             place = node.place_of(setup.config, setup.encryption_key, ".replica")
             databases.append(node.open_database(place, setup.log))
-        usage = SharedUsage(inherited.accounts, inherited.number, inherited.of)
+        events = _LentEvents(line, setup.config.events.webhooks)
+        usage: Usage = SharedUsage(inherited.accounts, inherited.number, inherited.of)
+        jobs: list[node.Job] = [
+            partial(follow, d, lambda _records: None, setup.log) for d in databases
+        ]
+        if setup.config.session.backend == "redis":
+            # What it remembers is in memory only: the usage file has one owner, the parent.
+            own = OwnShare(usage_file(setup.config), lambda m: setup.log.say("warn", m))
+            usage = shared = redis_usage(setup, own, events)
+            jobs.append(shared.run)
         return Share(
             usage=usage,
-            events=_LentEvents(line, setup.config.events.webhooks),
+            events=events,
             sync=lent_sync,
             databases=tuple(databases),
-            jobs=tuple(partial(follow, d, lambda _records: None, setup.log) for d in databases),
+            jobs=tuple(jobs),
             held=contextlib.nullcontext(),
         )
 

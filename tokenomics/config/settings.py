@@ -151,7 +151,6 @@ class Session:
     backend: str = setting(
         "memory",
         "memory: this process counts, journalled beside the database; redis: all proxies together.",
-        inert="there is no counting in Redis yet",
     )
     redis: Redis = group(Redis)
 

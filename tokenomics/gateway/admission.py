@@ -1,30 +1,41 @@
-"""Taking a lease before the upstream call, and settling it exactly once after."""
+"""Taking a lease before the upstream call, letting it grow, and settling it exactly once after."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from tokenomics.dialects.ask import Ask
-from tokenomics.errors import Headers, Refusal
-from tokenomics.policy.limits import MAX_RETRY_AFTER, Denied, Lease, Want
-from tokenomics.policy.model import Policy
+from tokenomics.dialects.streams import StreamReader
+from tokenomics.dialects.usage import Usage as Counted
+from tokenomics.policy.limits import DEFAULT_OUTPUT, FREE, Bill, Crossing, Denied, Lease, Want
 from tokenomics.policy.route import Target
+from tokenomics.prices import cost
 from tokenomics.usage import Usage
+
+# Output tokens that a stream holds at first. It asks for as many again when it comes near the end
+# of what it holds: by then it is known to be a long one.
+STEP = 256
+MAX_STEP = 4096
+NEAR = 64  # tokens; what a provider may have sent before it hears that it is to stop
+
+Warn = Callable[[Sequence[Crossing]], None]
 
 
 class Admission:
-    """The lease of one request. As an async context manager it settles when left, with `cost`: what
-    nobody has set by then was not spent."""
+    """The lease of one request. As an async context manager it settles when left, with `bill`: what
+    nobody has charged by then was not spent."""
 
-    def __init__(self, usage: Usage, hash_: str, lease: Lease, want: Want, ask: Ask) -> None:
+    def __init__(
+        self, usage: Usage, account: str, lease: Lease, ask: Ask, target: Target, warn: Warn
+    ) -> None:
         self._usage = usage
-        self._hash = hash_
-        self._want = want
+        self._account = account
         self._ask = ask
-        self._admitted = (lease.cap, lease.bounded)
+        self._target = target
+        self._warn = warn
         self.lease = lease
-        self.cost = 0
+        self.bill = FREE
 
     async def __aenter__(self) -> Admission:
         return self
@@ -32,32 +43,53 @@ class Admission:
     async def __aexit__(
         self, _type: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
     ) -> None:
-        await self._usage.settle(self._hash, self.lease, self.cost)
+        crossed = await self._usage.settle(self._account, self.lease, self.bill)
+        if crossed:
+            self._warn(crossed)
 
     @property
     def input_estimate(self) -> int:
         """Input tokens as estimated before the call."""
-        return self._want.input
+        return self.lease.want.input
 
-    async def cover(self, target: Target) -> bool:
-        """Hold the budgets that cover a fallback target and bound its output; False if one of them
-        has no room."""
-        denied = await self._usage.move(self._hash, self.lease, target.budgets, self._want)
+    def charge(self, counted: Counted) -> None:
+        """What the request has cost, as far as it is known."""
+        price = self._target.price
+        self.bill = Bill(counted.total, cost(counted, price) if price is not None else 0)
+
+    async def cover(self, target: Target) -> Denied | None:
+        """Hold what a fallback target costs, and bound its output; why not, if it does not fit."""
+        want = want_of(self._ask, target)
+        denied = await self._usage.move(self._account, self.lease, target.limits, want)
         if denied is None:
-            self.bound(target)
-        return denied is None
+            self._target = target
+            self.bound()
+        return denied
 
-    def bound(self, target: Target) -> None:
-        """Let the lease say what `target` may write: its own `max_output`, within what was admitted
-        for the first target if any limit counts that."""
-        cap, counted = self._admitted
-        bounds = [target.max_output] if target.max_output else []
-        if counted and self._want.output is not None:
-            bounds.append(self._want.output)
-        most = min(bounds, default=None)
-        if most is not None and (self._ask.output_cap is None or self._ask.output_cap > most):
-            cap = most if cap is None else min(cap, most)
-        self.lease.cap, self.lease.bounded = cap, counted or bool(target.max_output)
+    def bound(self) -> None:
+        """Let the lease say what the target may write: its own `max_output` too."""
+        most, asked = self._target.max_output, self._ask.output_cap
+        if most and (asked is None or asked > most):
+            self.lease.cap = most if self.lease.cap is None else min(self.lease.cap, most)
+        self.lease.bounded = self.lease.bounded or bool(most)
+
+    async def allows(self, reader: StreamReader) -> bool:
+        """Whether a stream may go on: holds more as it flows. False if it has come to the end of
+        what it holds, and there is no more.
+
+        Only the provider counts tokens; here they are estimated. Where all that the provider may
+        write is held, it stops by itself, and the estimate is on the lower side; else on the upper.
+        """
+        lease = self.lease
+        ceiling = lease.cap if lease.cap is not None else lease.want.output
+        whole = ceiling is not None and lease.output >= ceiling
+        flowed = reader.generated_at_least() if whole else reader.generated_at_most()
+        if flowed + NEAR <= lease.output or (whole and flowed < lease.output):
+            return True
+        more = max(flowed - lease.output, 0) + min(max(lease.output, STEP), MAX_STEP)
+        if ceiling is not None and not whole:
+            more = min(more, ceiling - lease.output)
+        return bool(await self._usage.extend(self._account, lease, more)) or flowed < lease.output
 
 
 def prompt_tokens(target: Target) -> int:
@@ -66,35 +98,38 @@ def prompt_tokens(target: Target) -> int:
 
 
 async def admit(
-    usage: Usage, hash_: str, policy: Policy, ask: Ask, target: Target
+    usage: Usage, account: str, ask: Ask, target: Target, warn: Warn
 ) -> Admission | Denied:
     """Take everything a request needs, or nothing."""
-    want = want_of(ask, target)
-    lease = await usage.admit(hash_, policy.rate_limit, target.budgets, want)
+    lease = await usage.admit(account, target.limits, want_of(ask, target))
     if isinstance(lease, Denied):
         return lease
-    admission = Admission(usage, hash_, lease, want, ask)
-    admission.bound(target)
+    admission = Admission(usage, account, lease, ask, target, warn)
+    admission.bound()
     return admission
 
 
 def want_of(ask: Ask, target: Target) -> Want:
     """What a request asks for at a target."""
-    return Want(ask.estimate_input() + prompt_tokens(target), _output(ask, target), ask.choices)
-
-
-def _output(ask: Ask, target: Target) -> int | None:
-    """The output tokens that a request can cost: the smaller of its own bound and the policy's."""
-    if not target.max_output or ask.output_cap is None:
-        return target.max_output or ask.output_cap
-    return min(ask.output_cap, target.max_output)
-
-
-def refusal(denied: Denied) -> Refusal:
-    """The answer to a request that was not admitted. A rate 429 says when to come back; an
-    exhausted budget tells SDKs not to try again."""
-    headers: Headers = (("x-should-retry", "false"),)
-    if denied.retry_after is not None:
-        seconds = min(max(math.ceil(denied.retry_after), 1), MAX_RETRY_AFTER)
-        headers = (("retry-after", str(seconds)),)
-    return Refusal(denied.code, denied.message, headers=headers)
+    input_, price = ask.estimate_input() + prompt_tokens(target), target.price
+    own = ask.output_cap
+    bounds = [n for n in (own, target.max_output or None) if n is not None]
+    if own != 0 and price is not None and price.max_output:
+        bounds.append(price.max_output * ask.choices)
+    output = min(bounds, default=None)
+    streams = ask.stream and output != 0
+    want = Want(
+        input=input_,
+        output=output,
+        choices=ask.choices,
+        step=STEP * ask.choices if streams else 0,
+        enough=DEFAULT_OUTPUT * ask.choices if own is None else 0,
+    )
+    if price is None or not target.limits.costs or ask.endpoint.free:
+        return want
+    # What is written to a cache for an hour, and sound, costs more.
+    lasting, audio = b'"1h"' in ask.raw, b"audio" in ask.raw
+    return want._replace(
+        input_cost=price.input_cost(input_, lasting=lasting, audio=audio),
+        output_cost=price.output_rate(input_, audio=audio),
+    )

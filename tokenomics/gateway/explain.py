@@ -15,6 +15,7 @@ from tokenomics.errors import Refusal
 from tokenomics.gateway.admission import prompt_tokens, want_of
 from tokenomics.gateway.inspection import inspected
 from tokenomics.policy.limits import Denied, Lease, Want
+from tokenomics.policy.meters import COST
 from tokenomics.policy.model import Entry, Policy
 from tokenomics.policy.route import Route, Site, Target, allows, plan
 from tokenomics.policy.rules import Finding, Rule
@@ -199,7 +200,7 @@ def _prompts(case: Case, target: Target) -> str:
 
 
 async def _limits(case: Case, target: Target, told: Explanation) -> None:
-    policy, lines = case.policy, list(_limit_lines(case.policy, target))
+    lines = list(_limit_lines(target))
     if not lines:
         told.add("limits", "the policy has none")
         return
@@ -213,21 +214,21 @@ async def _limits(case: Case, target: Target, told: Explanation) -> None:
                 told.refuse("limits", Refusal(got.code, got.message), *lines)
                 return
             lines.append("now: there is room" + (f", capped to {got.cap}" if got.cap else ""))
-    if case.trial is None and (policy.rate_limit.rules or target.budgets):
+    if case.trial is None and target.limits.each:
         lines.append("what is used is counted by the proxy: ask it with x-tokenomics-explain")
     told.add("limits", *lines)
 
 
-def _limit_lines(policy: Policy, target: Target) -> Iterator[str]:
-    rate = policy.rate_limit
-    if rate.max_parallel:
-        yield f"at most {rate.max_parallel} requests at a time"
-    for rule in rate.rules:
-        for unit, limit in (("requests", rule.requests), ("tokens", rule.tokens)):
-            if limit:
-                yield f"at most {limit} {unit} in {rule.window:g} s ({rule.strategy})"
-    for budget in target.budgets:
-        yield f"budget {budget.name!r}: {budget.limit} tokens"
+def _limit_lines(target: Target) -> Iterator[str]:
+    if target.limits.parallel:
+        yield f"at most {target.limits.parallel} requests at a time"
+    for limit in target.limits.each:
+        if limit.window:
+            strategy = "fixed" if limit.fixed else "sliding"
+            yield f"at most {limit.most} {limit.unit} in {limit.window:g} s ({strategy})"
+        else:
+            unit = "" if limit.unit == COST else f" {limit.unit}"
+            yield f"budget {limit.name!r}: {limit.amount(limit.most)}{unit}"
     if target.max_output:
         yield f"at most {target.max_output} output tokens a request"
 

@@ -32,6 +32,11 @@ class Grant:
     entry: Entry
     _routes: dict[str, Route] = field(default_factory=dict)
 
+    @property
+    def account(self) -> str:
+        """Where it is counted."""
+        return self.entry.account or self.hash
+
     def route(self, model: str, site: Site) -> Route:
         """The targets for a model; remembered, for the same `site` is given each time. Raises
         Refusal, see `policy.route.plan`."""

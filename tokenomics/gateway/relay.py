@@ -7,11 +7,12 @@ gets an error event and no clean end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tokenomics.dialects import answers
 from tokenomics.dialects.ask import Ask
+from tokenomics.dialects.endings import Ending, ending
 from tokenomics.dialects.screened import ScreenedStream
 from tokenomics.dialects.sse import EventTooLong
 from tokenomics.dialects.streams import FORMS, StreamReader
@@ -28,6 +29,7 @@ MAX_ANSWER = 64 << 20  # bytes of a whole answer
 INFLATE_BYTES = 4096  # of an encoded stream that are decoded at a time
 MAX_INFLATED = 8 << 20  # bytes that so many may become; deflate makes at most 1032 of one
 END_SECONDS = 0.25  # for an upstream to end its body after the stream's own end
+CUT = "budget_spent"  # the outcome's code of a stream that was ended for lack of budget
 HEARTBEAT = b":\n\n"  # a comment: an event stream's way of saying nothing
 
 
@@ -44,13 +46,16 @@ class Receipt:
 
 @dataclass(slots=True)
 class _Passage:
-    """From a provider's bytes to a client's: decoded, followed, screened."""
+    """From a provider's bytes to a client's: decoded, followed, screened. `ending` follows it too,
+    if it may have to be ended before its time."""
 
     reply: Reply
     reader: StreamReader
     inflate: Inflate | None
     screens: ScreenedStream | None
     collect: bool
+    ending: Ending | None
+    spent: bool = False  # it may not go on
     texts: list[str] = field(default_factory=list)
 
     @property
@@ -74,14 +79,25 @@ class _Passage:
             self.inflate.end()
         await self._write(self.reader.end())
         if self.screens is not None and self.reader.done:
-            await self.reply.write(self.screens.end())
+            await self._show(self.screens.end())
         if self.inflate and not self.reader.done:
             self.inflate.end()
+
+    async def stop(self, usage: Usage) -> None:
+        """End it as if the provider had come to the most it may write. Raises Refusal."""
+        if self.screens is not None:
+            await self._show(self.screens.end())
+        if self.ending is not None:
+            await self.reply.write(self.ending.stop(usage))
 
     async def _write(self, events: bytes) -> None:
         if not events:
             return
-        shown = self.screens.feed(events) if self.screens else events
+        await self._show(self.screens.feed(events) if self.screens else events)
+
+    async def _show(self, shown: bytes) -> None:
+        if self.ending is not None:
+            self.ending.watch(shown)
         if self.collect:
             self.texts += self.reader.form.texts_in(shown)
         await self.reply.write(shown)
@@ -91,7 +107,8 @@ class _Passage:
 class Relay:
     """One answer on its way. `lines` are its header lines; `output` is what it goes through;
     `timeout` bounds each silence, in seconds; `keep_text` is for memory; `input_estimate` gives
-    what is charged for input where the provider does not say. Nothing in it changes."""
+    what is charged for input where the provider does not say; `allows` says whether a stream may go
+    on, None if nothing bounds it. Nothing in it changes."""
 
     ask: Ask
     reply: Reply
@@ -101,6 +118,7 @@ class Relay:
     timeout: float
     keep_text: bool
     input_estimate: Callable[[], int]
+    allows: Callable[[StreamReader], Awaitable[bool]] | None = None
 
     async def run(self, call: Call, receipt: Receipt) -> None:
         """Pass an answer on. Raises Refusal if it is not whole and nothing has gone out yet."""
@@ -186,20 +204,27 @@ class Relay:
             inflate = Inflate(coding, MAX_INFLATED) if coding not in ("", "identity") else None
         except BadCoding as e:
             raise Refusal("upstream_invalid", f"the provider's stream: {e}") from None
-        passage = _Passage(self.reply, reader, inflate, screens, self.keep_text)
+        end = None
+        if self.allows is not None:
+            end = ending(name, self.ask.choices, usage_asked=self.ask.usage_asked)
+        passage = _Passage(self.reply, reader, inflate, screens, self.keep_text, end)
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
         problem: Refusal | None = None
         try:
             problem = await self._pump(call, passage)
         finally:
-            receipt.usage = reader.usage or Usage(self.input_estimate(), reader.generated())
-            receipt.estimated = reader.usage is None
+            receipt.usage, receipt.estimated = self._streamed(reader), not reader.done
+            receipt.estimated |= reader.usage is None
             receipt.text = "".join(passage.texts)
             receipt.complete = reader.done
         if problem is None and reader.done:
             await self.reply.end()
             await call.drain(END_SECONDS)
             return
+        if problem is None and passage.spent:
+            problem = await self._stop(passage, receipt)
+            if problem is None:
+                return
         problem = problem or Refusal(
             "upstream_invalid", "the provider's stream ended without its end; it is not whole"
         )
@@ -208,6 +233,29 @@ class Relay:
         if problem.code == "content_blocked" or not reader.failed:
             error = FORMS[name].error(problem, self.outcome.id)
             await self.reply.write(error)
+
+    async def _stop(self, passage: _Passage, receipt: Receipt) -> Refusal | None:
+        """End a stream whose budget is spent. What a rule holds against its last words is
+        returned."""
+        try:
+            await passage.stop(receipt.usage or Usage(0, 0))
+        except Refusal as e:
+            return e
+        self.outcome.code = CUT
+        receipt.text = "".join(passage.texts)
+        receipt.complete = True
+        await self.reply.end()
+        return None
+
+    def _streamed(self, reader: StreamReader) -> Usage:
+        """What a stream has cost so far. Some providers count from the start: before the end, what
+        came may be more."""
+        counted = reader.usage
+        if counted is None:
+            return Usage(self.input_estimate(), reader.generated())
+        if reader.done:
+            return counted
+        return counted._replace(output=max(counted.output, reader.generated()))
 
     def _screens(self, name: str) -> ScreenedStream | None:
         """The screens that a stream goes through. Raises Refusal if nobody knows how."""
@@ -234,12 +282,20 @@ class Relay:
                     if size:
                         chunks = call.take(size)
                         reader.passed(chunks)
+                        if passage.ending is not None:
+                            passage.ending.watch(chunks)
                         await self.reply.write_chunks(chunks)
+                        if self.allows is not None and not await self.allows(reader):
+                            passage.spent = True
+                            return None
                         continue
                 data = await call.receive()
                 if not data:
                     break
                 await passage.feed(data)
+                if self.allows is not None and not reader.done and not await self.allows(reader):
+                    passage.spent = True
+                    return None
             await passage.end()
         except Refusal as e:  # a rule's
             return e

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tokenomics.config.settings import Logging
 from tokenomics.dialects.ask import Ask
@@ -13,7 +13,8 @@ from tokenomics.gateway.relay import Receipt
 from tokenomics.logs import Log, RequestLog
 from tokenomics.memory import MemoryWriter, Turn
 from tokenomics.outcome import Outcome
-from tokenomics.policy.limits import Denied
+from tokenomics.policy.limits import Crossing, Denied
+from tokenomics.policy.meters import COST, NANODOLLARS
 from tokenomics.policy.rules import Finding
 from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339
@@ -72,10 +73,40 @@ class Reporter:
         """A request was not admitted."""
         data: dict[str, object] = {"token_hash": outcome.short_hash, "model": outcome.model}
         if denied.code == "insufficient_quota":
-            data |= {"used": denied.used, "input": denied.input, "limit": denied.limit}
-            self._events.emit("budget.exceeded", data)
+            figures: dict[str, float] = {
+                "used": denied.used,
+                "input": denied.input,
+                "limit": denied.limit,
+            }
+            if denied.unit == COST:
+                figures = {name: nano / NANODOLLARS for name, nano in figures.items()}
+                data["unit"] = "usd"
+            self._events.emit("budget.exceeded", data | figures)
         else:
             self._events.emit("rate.exceeded", data | {"error": denied.message})
+
+    def warnings(self, outcome: Outcome) -> Callable[[Sequence[Crossing]], None]:
+        """Of which budgets a part to warn at is spent."""
+
+        def tell(crossed: Sequence[Crossing]) -> None:
+            for limit, part, used in crossed:
+                money = limit.unit == COST
+                data = {
+                    "token_hash": outcome.short_hash,
+                    "budget": limit.name,
+                    "unit": "usd" if money else limit.unit,
+                    "part": part,
+                    "used": used / NANODOLLARS if money else used,
+                    "limit": limit.most / NANODOLLARS if money else limit.most,
+                }
+                self._events.emit("budget.warning", data)
+                self._log.say(
+                    "warn",
+                    f"token {outcome.short_hash} has spent {part:.0%} of its budget"
+                    f" {limit.name!r}: {limit.amount(used)} of {limit.amount(limit.most)}",
+                )
+
+        return tell
 
     def findings(
         self, outcome: Outcome, direction: str = "input"

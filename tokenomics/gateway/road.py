@@ -16,8 +16,9 @@ import trio
 
 from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.endpoints import error_body
+from tokenomics.dialects.usage import Usage
 from tokenomics.errors import Refusal
-from tokenomics.gateway import admission
+from tokenomics.gateway import admission, standing
 from tokenomics.gateway.admission import Admission
 from tokenomics.gateway.explain import Case, Explanation, explain
 from tokenomics.gateway.identity import Grant, TokenBook
@@ -36,7 +37,7 @@ from tokenomics.policy.limits import Denied, Lease, Want
 from tokenomics.policy.model import Retry
 from tokenomics.policy.route import Route, Site, Target
 from tokenomics.tokens import EVENT_HASH_DIGITS
-from tokenomics.usage import Usage
+from tokenomics.usage import Usage as Accounts
 
 # More than this is decoded in a thread: it may become a thousand times as much.
 INFLATE_THREAD_BYTES = 1024
@@ -50,7 +51,7 @@ class Gateway:
 
     site: Site
     book: TokenBook
-    usage: Usage
+    usage: Accounts
     upstream: Upstream
     reporter: Reporter
 
@@ -115,8 +116,7 @@ class Gateway:
             return
 
         async def trial(target: Target, want: Want) -> Lease | Denied:
-            policy = grant.policy
-            return await self.usage.trial(grant.hash, policy.rate_limit, target.budgets, want)
+            return await self.usage.trial(grant.account, target.limits, want)
 
         case = Case(
             policy=grant.policy,
@@ -131,10 +131,11 @@ class Gateway:
         await explain(case, told)
 
     async def _admit(self, grant: Grant, ask: Ask, target: Target, outcome: Outcome) -> Admission:
-        admitted = await admission.admit(self.usage, grant.hash, grant.policy, ask, target)
+        warn = self.reporter.warnings(outcome)
+        admitted = await admission.admit(self.usage, grant.account, ask, target, warn)
         if isinstance(admitted, Denied):
             self.reporter.denied(outcome, admitted)
-            raise admission.refusal(admitted)
+            raise standing.refusal(admitted)
         return admitted
 
     def _sending(
@@ -143,12 +144,17 @@ class Gateway:
         async def body_for(target: Target) -> tuple[bytes, str]:
             return (await drafts.under(target)).body(admitted.lease)
 
+        async def cover(target: Target) -> None:
+            denied = await admitted.cover(target)
+            if denied is not None:
+                raise standing.refusal(denied)
+
         return Sending(
             endpoint=ask.endpoint,
             head=request.head,
             request_id=outcome.id,
             body_for=body_for,
-            covers=admitted.cover,
+            cover=cover,
         )
 
     async def _call(
@@ -160,11 +166,11 @@ class Gateway:
         try:
             return await self.upstream.answer(route, retry, sending, outcome)
         except trio.Cancelled:
-            admitted.cost = admitted.input_estimate  # the provider has read it
+            admitted.charge(Usage(admitted.input_estimate, 0))  # the provider has read it
             raise
         except Refusal as e:
             if e.code == "upstream_timeout":
-                admitted.cost = admitted.input_estimate
+                admitted.charge(Usage(admitted.input_estimate, 0))
             raise
         finally:
             outcome.head_seconds = time.perf_counter() - begun
@@ -179,9 +185,10 @@ class Gateway:
         outcome: Outcome,
     ) -> Receipt:
         receipt = Receipt()
+        stands = standing.standing_lines(admitted.lease, outcome.shape)
         output = self._output(ask, answer.target, outcome)
         if isinstance(answer, ErrorAnswer):
-            lines = _answer_lines(answer.head, outcome)
+            lines = _answer_lines(answer.head, outcome, stands)
             kind = answer.head.fields.get(b"content-type", b"").decode("latin-1")
             body = await output.whole(answer.body, kind) if output else answer.body
             await reply.send(answer.head.status, (), body, lines=lines)
@@ -189,19 +196,20 @@ class Gateway:
         relay = Relay(
             ask=ask,
             reply=reply,
-            lines=_answer_lines(answer.call.answer, outcome),
+            lines=_answer_lines(answer.call.answer, outcome, stands),
             output=output,
             outcome=outcome,
             timeout=answer.target.timeout,
             keep_text=grant.policy.memory is not None,
             input_estimate=lambda: admitted.input_estimate,
+            allows=admitted.allows if answer.target.limits.bounded else None,
         )
         with answer.call:
             try:
                 await relay.run(answer.call, receipt)
             finally:
                 if receipt.usage is not None:
-                    admitted.cost = receipt.usage.total
+                    admitted.charge(receipt.usage)
                 outcome.usage, outcome.estimated = receipt.usage, receipt.estimated
         return receipt
 
@@ -217,14 +225,16 @@ class Gateway:
         return Output(target.rules, tell, (own,) if added else None, known)
 
 
-def _answer_lines(head: AnswerHead, outcome: Outcome) -> bytes:
-    """The header lines of an answer: the provider's as far as they pass, and who served it."""
+def _answer_lines(head: AnswerHead, outcome: Outcome, stands: bytes) -> bytes:
+    """The header lines of an answer: the provider's as far as they pass, who served it, and how the
+    token's limits stand."""
     outcome.status = head.status
     upstream_id = head.fields.get(b"x-request-id")
     if upstream_id is not None:
         outcome.upstream_id = _text(upstream_id)
-    return b"%b%bx-request-id: %b\r\n%b%b" % (
+    return b"%b%b%bx-request-id: %b\r\n%b%b" % (
         downstream_block(head),
+        stands,
         b"" if b"date" in head.fields else date_line(int(time.time())),
         outcome.id.encode(),
         _served(outcome.served_model, outcome.provider, outcome.attempts),

@@ -54,14 +54,13 @@ class Answered(NamedTuple):
 
 class Sending(NamedTuple):
     """What one request brings to every attempt. `body_for` makes the bytes for a target, with their
-    content type, and may refuse; `covers` says whether a fallback's budgets have room, and holds
-    it."""
+    content type, and may refuse; `cover` holds what a fallback costs, or refuses."""
 
     endpoint: Endpoint
     head: RequestHead
     request_id: str
     body_for: Callable[[Target], Awaitable[tuple[bytes, str]]]
-    covers: Callable[[Target], Awaitable[bool]]
+    cover: Callable[[Target], Awaitable[None]]
 
 
 class Upstream:
@@ -89,8 +88,8 @@ class Upstream:
         last: ErrorAnswer | Refusal | None = None
         for target in route.targets:
             try:
-                if target is not first and not await sending.covers(target):
-                    raise Refusal("insufficient_quota", "its budget has no room")
+                if target is not first:
+                    await sending.cover(target)
                 found = await self._persist(target, retry, sending, outcome, until)
             except Refusal as e:
                 if target is not first:

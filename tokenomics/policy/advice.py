@@ -15,7 +15,7 @@ from tokenomics.policy.covers import covered
 from tokenomics.policy.detectors import DETECTORS
 from tokenomics.policy.model import Entry, ModelSet, Policy, RateRule
 from tokenomics.policy.places import entry_paths
-from tokenomics.policy.route import Site, allows, choose
+from tokenomics.policy.route import Site, allows, choose, resolve
 from tokenomics.policy.rule_advice import rules_that_add_nothing, rules_that_match_wrongly
 
 
@@ -44,6 +44,7 @@ def advise(
     out = [Advice(*found) for check in _CHECKS for found in check(policy)]
     if site is not None:
         out += [Advice(*found) for found in _unknown_providers(policy, site)]
+        out += [Advice(*found) for found in _unknown_prices(policy, site)]
     if document is not None:
         out += [Advice(*found) for found in _written(document)]
     return list(dict.fromkeys(out))
@@ -145,13 +146,27 @@ def _unknown_providers(policy: Policy, site: Site) -> Found:
         yield "$.default_provider", message
 
 
+def _unknown_prices(policy: Policy, site: Site) -> Found:
+    """Models that a budget of money would refuse, as far as they have names."""
+    models = {policy.models.exact, *policy.models.names, *policy.retry.fallbacks}
+    models |= {name for e in policy.entries for name in (e.models.exact, *e.models.names)}
+    for model in sorted(models):
+        try:
+            if model and not model.endswith("*"):
+                resolve(policy, model, site)
+        except Refusal as refusal:
+            if refusal.code == "model_not_priced":
+                yield "$.budget", f"refuses {model!r}: {refusal.message}"
+
+
 # Limits
 
 
 def _limits(policy: Policy) -> Found:
     total = policy.total_tokens
-    bounded = total or policy.rate_limit.rules
-    if not bounded and not (policy.entries and all(e.max_tokens for e in policy.entries)):
+    bounded = policy.max_tokens or policy.budgets or policy.rate_limit.rules
+    own = [bool(e.max_tokens or e.budgets) for e in policy.entries]
+    if not bounded and not (own and all(own)):
         yield "$", "has no budget and no rate: whoever has the token can spend without end"
     for path, entry in entry_paths(policy):
         if total and entry.max_tokens > total:
@@ -164,7 +179,7 @@ def _limits(policy: Policy) -> Found:
             yield f"{path}.max_output_tokens", message
     if total and policy.max_output_tokens > total:
         yield "$.max_output_tokens", f"is above the whole budget of {total}"
-    totals = [b for b in policy.budgets if b.period == "total"]
+    totals = [b for b in policy.budgets if b.period == "total" and b.tokens]
     if len(totals) + bool(policy.max_tokens) > 1:
         yield "$.budget", f"there are several budgets of the whole; {total} tokens is what counts"
     for i, budget in enumerate(policy.budgets):

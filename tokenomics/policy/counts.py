@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tokenomics.policy.meters import Due
+
 # A sliding window of N seconds keeps its history in steps of N / STEPS. A step counts until its
 # newest entry leaves the window, so the window may hold less than its limit, never more.
 STEPS = 1000
@@ -18,8 +20,8 @@ _GONE = -math.inf  # the oldest time of a step that has left its window
 
 
 class History(Protocol):
-    """What one rate rule has counted. `held` is the part of `total` that running requests reserved
-    and may give back."""
+    """What one limit has counted. `held` is the part of `total` that running requests reserved
+    and may give back. A budget's never leaves it, a window's does with time."""
 
     @property
     def total(self) -> float:
@@ -43,8 +45,8 @@ class History(Protocol):
 
 
 class Counts(Protocol):
-    """The state of one token, wherever it lives: spent tokens survive restarts, held ones belong to
-    running requests."""
+    """The state of one token, wherever it lives: what was spent survives restarts, what is held
+    belongs to running requests."""
 
     def running(self) -> int:
         """Requests that are running."""
@@ -55,20 +57,36 @@ class Counts(Protocol):
     def leave(self) -> None:
         """One has ended."""
 
-    def spent(self, budget: str) -> int:
-        """Settled tokens of a budget."""
+    def history(self, due: Due, now: float) -> History:
+        """What a limit counts in. Budgets whose period is over may be forgotten for a new one."""
 
-    def spend(self, budget: str, tokens: int) -> None:
-        """Settle more."""
 
-    def used(self, budget: str) -> int:
-        """Settled and held tokens of a budget."""
+class Tally:
+    """A History that nothing leaves: a budget's, until its period ends."""
 
-    def hold(self, budget: str, tokens: int) -> None:
-        """Hold more tokens, or fewer."""
+    __slots__ = ("ends", "held", "total")
 
-    def window(self, key: str, length: float, *, fixed: bool) -> History:
-        """The history that a rule counts in."""
+    def __init__(self, ends: float, spent: float = 0) -> None:
+        self.ends = ends
+        self.total = spent
+        self.held: float = 0
+
+    def expire(self, _now: float) -> None:
+        """See History."""
+
+    def add(self, amount: float, _now: float, *, held: float = 0) -> None:
+        """See History. It needs no ticket."""
+        self.total += amount
+        self.held += held
+
+    def settle(self, _ticket: None, held: float, cost: float) -> None:
+        """See History."""
+        self.total += cost - held
+        self.held -= held
+
+    def wait(self, _excess: float, now: float) -> float:
+        """See History."""
+        return self.ends - now
 
 
 class Window:
@@ -134,10 +152,19 @@ def edge_of(length: float, now: float, *, fixed: bool) -> float:
 class Account:
     """Counts of one process."""
 
-    settled: dict[str, int] = field(default_factory=dict)
-    held: dict[str, int] = field(default_factory=dict)
+    budgets: dict[str, Tally] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
     parallel: int = 0
+
+    @property
+    def settled(self) -> dict[str, int]:
+        """What was spent of each budget."""
+        return {key: int(t.total - t.held) for key, t in self.budgets.items()}
+
+    @property
+    def held(self) -> dict[str, int]:
+        """What running requests hold of budgets."""
+        return {key: int(t.held) for key, t in self.budgets.items() if t.held}
 
     def running(self) -> int:
         """See Counts."""
@@ -151,49 +178,58 @@ class Account:
         """See Counts."""
         self.parallel -= 1
 
-    def spent(self, budget: str) -> int:
+    def history(self, due: Due, now: float) -> History:
         """See Counts."""
-        return self.settled.get(budget, 0)
-
-    def spend(self, budget: str, tokens: int) -> None:
-        """See Counts."""
-        self.settled[budget] = self.settled.get(budget, 0) + tokens
-
-    def used(self, budget: str) -> int:
-        """See Counts."""
-        return self.settled.get(budget, 0) + self.held.get(budget, 0)
-
-    def hold(self, budget: str, tokens: int) -> None:
-        """See Counts."""
-        held = self.held.get(budget, 0) + tokens
-        if held:
-            self.held[budget] = held
-        else:
-            self.held.pop(budget, None)
-
-    def window(self, key: str, length: float, *, fixed: bool) -> Window:
-        """See Counts."""
-        window = self.windows.get(key)
-        if window is None:
-            window = self.windows[key] = Window(length, fixed=fixed)
-        return window
+        limit = due.limit
+        if limit.window:
+            window = self.windows.get(due.key)
+            if window is None:
+                window = self.windows[due.key] = Window(limit.window, fixed=limit.fixed)
+            return window
+        tally = self.budgets.get(due.key)
+        if tally is None:
+            over = [k for k, t in self.budgets.items() if t.ends <= now and not t.held]
+            for key in over:
+                del self.budgets[key]
+            tally = self.budgets[due.key] = Tally(due.ends)
+        return tally
 
     def dump(self) -> dict[str, Any]:
-        """What a journal keeps."""
-        windows = {
-            key: [w.length, w.fixed, [step[:3] for step in w.steps]]
-            for key, w in self.windows.items()
+        """What a journal keeps: of budgets and windows; `held` and `running` are for who looks."""
+        return {
+            "budgets": {k: budget_row(t.total, t.held, t.ends) for k, t in self.budgets.items()},
+            "windows": {
+                key: [w.length, w.fixed, [step[:3] for step in w.steps]]
+                for key, w in self.windows.items()
+            },
+            "held": self.held,
+            "running": self.parallel,
         }
-        return {"settled": dict(self.settled), "windows": windows}
 
     @classmethod
-    def load(cls, state: dict[str, Any]) -> Account:
-        """The account that `dump` described. What was held then died with its process, and was
-        counted in the windows as reserved: that stays, to the safe side."""
-        account = cls(settled={str(k): int(v) for k, v in state["settled"].items()})
+    def load(cls, state: dict[str, Any], now: float) -> Account:
+        """The account that `dump` described, at `now`. What was held then died with its process,
+        and was counted in the windows as reserved: that stays, to the safe side. What was counted
+        by a clock that was ahead counts from now on."""
+        account = cls()
+        for key, row in state["budgets"].items():
+            spent, ends = read_budget_row(row)
+            account.budgets[str(key)] = Tally(ends, spent)
         for key, (length, fixed, steps) in state["windows"].items():
             window = Window(length, fixed=fixed)
-            window.steps.extend([newest, amount, oldest, 0.0] for newest, amount, oldest in steps)
+            for newest, amount, oldest in steps:
+                window.steps.append([min(newest, now), amount, min(oldest, now), 0.0])
             window.total = sum(step[1] for step in window.steps)
             account.windows[key] = window
         return account
+
+
+def budget_row(total: float, held: float, ends: float) -> list[Any]:
+    """A budget in a journal: [what was spent, when its period ends (None: never)]."""
+    return [int(total - held), None if math.isinf(ends) else ends]
+
+
+def read_budget_row(row: Any) -> tuple[int, float]:
+    """What was spent, and when the period ends. Raises ValueError, TypeError."""
+    spent, ends = row
+    return int(spent), math.inf if ends is None else float(ends)

@@ -11,12 +11,14 @@ larger than the sum of its steps, never smaller: totals grow before their steps 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
-from tokenomics.policy.counts import STEPS, edge_of
+from tokenomics.policy.counts import STEPS, budget_row, edge_of, read_budget_row
+from tokenomics.policy.meters import Due
 
-MAX_BUDGETS = 64  # names of one token; those that hold nothing and spent nothing are used again
+MAX_BUDGETS = 64  # of one token; those that are over, or never had anything, are used again
 MAX_WINDOWS = 12  # rules of one token, by shape; empty ones are used again
 NAME_BYTES = 256
 _NAME = NAME_BYTES // 8  # cells
@@ -24,7 +26,9 @@ _RING = STEPS + 24  # steps of a window; one more than STEPS at most is alive
 _STEP = 4  # cells: newest time, amount, oldest time, held
 
 # Cells of the header.
-_CHANGES, _BUDGETS, _WINDOWS, _RENAMED, _HEADER = 0, 1, 2, 3, 8
+_CHANGES, _BUDGETS, _WINDOWS, _RENAMED, _TURN, _HEADER = 0, 1, 2, 3, 4, 8
+# Cells of a budget behind its name. The first is no whole number.
+_ENDS, _SPENT, _HOLDS = range(3)
 # Cells of a window behind its name. The first four are whole numbers.
 _FIXED, _HEAD, _NEXT, _SPARE, _LENGTH, _TOTAL, _HELD, _STEPS = range(8)
 _WINDOW = _NAME + _STEPS + _RING * _STEP
@@ -44,7 +48,7 @@ def _budgets_at(processes: int) -> int:
 
 
 def _budget_cells(processes: int) -> int:
-    return _NAME + 1 + processes  # its name, what is spent, what each process holds
+    return _NAME + 2 + processes  # its name, its end (0: none), what is spent, what each holds
 
 
 def _windows_at(processes: int) -> int:
@@ -62,8 +66,7 @@ class FlatAccount:
         self._me = me
         self._processes = processes
         # Found before; good as long as no place was given to another name.
-        self._known: dict[str, int] = {}
-        self._views: dict[str, FlatWindow] = {}
+        self._views: dict[str, FlatTally | FlatWindow] = {}
         self._renamed = 0
 
     @property
@@ -87,91 +90,77 @@ class FlatAccount:
         """See Counts."""
         self._whole[_HEADER + self._me] -= 1
 
-    def spent(self, budget: str) -> int:
-        """See Counts."""
-        at = self._find(budget)
-        return int(self._whole[at]) if at else 0
-
-    def spend(self, budget: str, tokens: int) -> None:
-        """See Counts. Raises NoRoom."""
-        self._whole[self._place(budget)] += tokens
-
-    def used(self, budget: str) -> int:
-        """See Counts."""
-        at = self._find(budget)
-        return sum(self._whole[at : at + 1 + self._processes]) if at else 0
-
-    def hold(self, budget: str, tokens: int) -> None:
-        """See Counts. Raises NoRoom."""
-        self._whole[self._place(budget) + 1 + self._me] += tokens
-
-    def window(self, key: str, length: float, *, fixed: bool) -> FlatWindow:
+    def history(self, due: Due, now: float) -> FlatTally | FlatWindow:
         """See Counts. Raises NoRoom."""
         self._forget_if_renamed()
-        view = self._views.get(key)
+        view = self._views.get(due.key)
         if view is None:
-            view = self._views[key] = self._window(key, length, fixed)
+            view = self._view(due, now)
+            self._views[due.key] = view
         return view
 
     def release(self, process: int) -> None:
         """A process is gone: give back what it held. What it reserved in windows stays counted."""
         self._whole[_HEADER + process] = 0
-        for at in self._budget_places():
-            self._whole[at + 1 + process] = 0
+        for tally in self._all_budgets():
+            tally.release(process)
         self.changed()
 
     def dump(self) -> dict[str, Any]:
         """What a journal keeps; the same as of an Account."""
-        settled = {
-            self._name(at - _NAME): int(self._whole[at])
-            for at in self._budget_places()
-            if self._whole[at]
+        budgets = list(self._all_budgets())
+        return {
+            "budgets": {b.name: budget_row(b.total, b.held, b.ends) for b in budgets if b.total},
+            "windows": {w.name: w.dump() for w in self._all_windows() if w.steps()},
+            "held": {b.name: held for b in budgets if (held := b.held)},
+            "running": self.running(),
         }
-        windows = {w.name: w.dump() for w in self._all_windows() if w.steps()}
-        return {"settled": settled, "windows": windows}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over what `dump` described. Raises NoRoom."""
-        for name, tokens in state["settled"].items():
-            self.spend(str(name), int(tokens))
+    def load(self, state: dict[str, Any], now: float) -> None:
+        """Take over what `dump` described, see `Account.load`. Raises NoRoom, ValueError,
+        TypeError."""
+        for name, row in state["budgets"].items():
+            spent, ends = read_budget_row(row)
+            self._budget(str(name), ends, 0.0).add(spent, 0.0)
         for key, (length, fixed, steps) in state["windows"].items():
-            self.window(str(key), length, fixed=fixed).load(steps)
+            self._window(str(key), length, fixed).load(steps, now)
 
-    # Places: numbers of cells. A budget's is that of what is spent, right behind its name.
+    # Places: numbers of cells, where a budget or a window begins with its name.
 
-    def _budget_places(self) -> Iterator[int]:
-        first, size = _budgets_at(self._processes) + _NAME, _budget_cells(self._processes)
-        return iter(range(first, first + int(self._whole[_BUDGETS]) * size, size))
+    def _view(self, due: Due, now: float) -> FlatTally | FlatWindow:
+        limit = due.limit
+        if limit.window:
+            return self._window(due.key, limit.window, limit.fixed)
+        return self._budget(due.key, due.ends, now)
 
-    def _find(self, budget: str) -> int:
-        """A budget's place, 0 if it has none."""
-        self._forget_if_renamed()
-        at = self._known.get(budget, 0)
-        if at:
-            return at
-        for at in self._budget_places():
-            if self._name(at - _NAME) == budget:
-                self._known[budget] = at
-                return at
-        return 0
+    def _all_budgets(self) -> Iterator[FlatTally]:
+        first, size = _budgets_at(self._processes), _budget_cells(self._processes)
+        for at in range(first, first + int(self._whole[_BUDGETS]) * size, size):
+            yield FlatTally(self, at)
 
-    def _place(self, budget: str) -> int:
-        at = self._find(budget)
-        if at:
-            return at
-        number = int(self._whole[_BUDGETS])
-        if number < MAX_BUDGETS:
-            size = _budget_cells(self._processes)
-            at = _budgets_at(self._processes) + number * size + _NAME
-            self._set_name(at - _NAME, budget)
-            self._whole[_BUDGETS] = number + 1
-            return at
-        for at in self._budget_places():  # a policy of before may have named it
-            if not any(self._whole[at : at + 1 + self._processes]):
-                self._set_name(at - _NAME, budget)
-                self._whole[_RENAMED] += 1
-                return at
-        raise NoRoom(f"a token has more than {MAX_BUDGETS} budgets with tokens spent in them")
+    def _budget(self, name: str, ends: float, now: float) -> FlatTally:
+        tallies = list(self._all_budgets())
+        for tally in tallies:
+            if tally.name == name:
+                return tally
+        free = next((t for t in tallies if t.ends <= now and not t.held), None)
+        if free is None and len(tallies) < MAX_BUDGETS:
+            at = _budgets_at(self._processes) + len(tallies) * _budget_cells(self._processes)
+            free = FlatTally(self, at)
+            free.begin(name, ends)
+            self._whole[_BUDGETS] = len(tallies) + 1
+            return free
+        if free is None:  # a policy of before may have named it
+            # In turns: the one before may be of the same request, which has yet to count in it.
+            turn = int(self._whole[_TURN])
+            later = tallies[turn:] + tallies[:turn]
+            free = next((t for t in later if not t.total), None)
+        if free is None:
+            raise NoRoom(f"a token has more than {MAX_BUDGETS} budgets with tokens spent in them")
+        self._whole[_TURN] = (tallies.index(free) + 1) % len(tallies)
+        free.begin(name, ends)
+        self._whole[_RENAMED] += 1
+        return free
 
     def _all_windows(self) -> list[FlatWindow]:
         first = _windows_at(self._processes)
@@ -199,7 +188,6 @@ class FlatAccount:
     def _forget_if_renamed(self) -> None:
         if self._renamed != self._whole[_RENAMED]:
             self._renamed = self._whole[_RENAMED]
-            self._known.clear()
             self._views.clear()
 
     def _name(self, at: int) -> str:
@@ -210,6 +198,65 @@ class FlatAccount:
         if len(data) > NAME_BYTES:
             raise NoRoom(f"a name of {len(data)} bytes; at most {NAME_BYTES} fit")
         self._bytes[at * 8 : at * 8 + NAME_BYTES] = data.ljust(NAME_BYTES, b"\0")
+
+
+class FlatTally:
+    """A History of a budget: what is spent, and what each process holds of it."""
+
+    def __init__(self, account: FlatAccount, at: int) -> None:
+        self._account = account
+        self._at = at
+        size = _budget_cells(account._processes)
+        self._whole = account._whole[at + _NAME : at + size]
+        self._real = account._real[at + _NAME : at + size]
+        self._me = _HOLDS + account._me
+
+    @property
+    def name(self) -> str:
+        """The key it stands under."""
+        return self._account._name(self._at)
+
+    @property
+    def ends(self) -> float:
+        """When its period does; infinity for never."""
+        return self._real[_ENDS] or math.inf
+
+    @property
+    def total(self) -> int:
+        """See History."""
+        return sum(self._whole[_SPENT:])
+
+    @property
+    def held(self) -> int:
+        """See History."""
+        return sum(self._whole[_HOLDS:])
+
+    def begin(self, name: str, ends: float) -> None:
+        """Stand for another budget, with nothing spent."""
+        self._real[_ENDS] = 0.0 if math.isinf(ends) else ends
+        self._whole[_SPENT] = 0
+        self._account._set_name(self._at, name)
+
+    def release(self, process: int) -> None:
+        """A process is gone: give back what it held."""
+        self._whole[_HOLDS + process] = 0
+
+    def expire(self, _now: float) -> None:
+        """See History."""
+
+    def add(self, amount: float, _now: float, *, held: float = 0) -> None:
+        """See History. It needs no ticket."""
+        self._whole[_SPENT] += int(amount - held)
+        self._whole[self._me] += int(held)
+
+    def settle(self, _ticket: None, held: float, cost: float) -> None:
+        """See History."""
+        self._whole[_SPENT] += int(cost)
+        self._whole[self._me] -= int(held)
+
+    def wait(self, _excess: float, now: float) -> float:
+        """See History."""
+        return self.ends - now
 
 
 class FlatWindow:
@@ -319,12 +366,12 @@ class FlatWindow:
             steps.append(list(self._real[at : at + 3]))
         return [self._real[_LENGTH], bool(self._whole[_FIXED]), steps]
 
-    def load(self, steps: list[list[float]]) -> None:
+    def load(self, steps: list[list[float]], now: float) -> None:
         """Take over steps, the newest that fit."""
         for newest, amount, oldest in steps[-_RING:]:
             number = self._whole[_NEXT]
             at = _STEPS + number % _RING * _STEP
-            self._begin_step(at, oldest)
-            self._real[at], self._real[at + 1] = newest, amount
+            self._begin_step(at, min(oldest, now))
+            self._real[at], self._real[at + 1] = min(newest, now), amount
             self._real[_TOTAL] += amount
             self._whole[_NEXT] = number + 1

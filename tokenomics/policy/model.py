@@ -20,7 +20,7 @@ DEFAULT_TIMEOUT = 30.0  # seconds, as in the original
 DEFAULT_RETRY_ON = (429, 500, 502, 503, 504)
 MAX_POLICY_BYTES = 1 << 20
 Network = IPv4Network | IPv6Network
-MAX_BUDGET_NAME = 200  # bytes; a longer one is cut, and told apart by its digest
+MAX_BUDGET_NAME = 160  # bytes; a longer one is cut, and told apart by its digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,12 @@ class Entry:
     models: ModelSet = ModelSet()
     prompts: tuple[Prompt, ...] = ()
     rules: tuple[Rule, ...] = ()
+    budgets: tuple[BudgetRule, ...] = ()
     timeout: float = 0.0
 
     @property
     def budget_name(self) -> str:
-        """The name its `max_tokens` is counted under: stable while provider and models stay."""
+        """The name its budgets are counted under: stable while provider and models stay."""
         parts = (self.models.exact, self.models.regex, ",".join(self.models.names))
         name = f"{self.provider}:{'|'.join(part for part in parts if part) or '*'}"
         if len(name.encode()) <= MAX_BUDGET_NAME:

@@ -12,17 +12,13 @@ from dataclasses import dataclass
 
 from tokenomics.config.providers import CHAT_PATH, Provider
 from tokenomics.errors import Refusal
+from tokenomics.policy.meters import Limits, limits_of
 from tokenomics.policy.model import Entry, ModelSet, Policy, Prompt
 from tokenomics.policy.regexes import compile_pattern
 from tokenomics.policy.rules import Rule
+from tokenomics.prices import Price, PriceBook
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """A limit on tokens. `name` is what it is counted under within one token's account."""
-
-    name: str
-    limit: int
+NO_PRICES = PriceBook({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +26,8 @@ class Target:
     """One model at one provider, with everything that holds for a request it serves.
 
     `key_env` is the variable the key is in ("" sends none); `provider` has the base URL that was
-    resolved; `timeout` is in seconds; `max_output` bounds all output tokens of one request (0: no
-    bound).
+    resolved; `timeout` is in seconds; `price` is None where nobody knows it, and then no budget of
+    money covers it; `max_output` bounds all output tokens of one request (0: no bound).
     """
 
     model: str
@@ -40,7 +36,8 @@ class Target:
     timeout: float
     prompts: tuple[Prompt, ...]
     rules: tuple[Rule, ...]
-    budgets: tuple[Budget, ...]
+    limits: Limits
+    price: Price | None = None
     max_output: int = 0
 
 
@@ -54,11 +51,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the proxy itself brings to a resolution: its providers and its defaults."""
+    """What the proxy itself brings to a resolution: its providers, its defaults and its prices."""
 
     providers: Mapping[str, Provider]
     upstream_url: str
     default_provider: str = ""
+    prices: PriceBook = NO_PRICES
 
 
 def allows(models: ModelSet, model: str, *, every: bool) -> bool:
@@ -79,8 +77,9 @@ def allows(models: ModelSet, model: str, *, every: bool) -> bool:
 def plan(policy: Policy, model: str, site: Site) -> Route:
     """The route of a request for `model`, or for none ("") where a path needs none.
 
-    Raises Refusal `model_not_allowed` if the policy does not allow the model, `policy_unsupported`
-    if it names an unknown provider. Fallbacks that may not be used are skipped and named.
+    Raises Refusal `model_not_allowed` if the policy does not allow the model, `model_not_priced` if
+    it has a budget of money and nobody knows what the model costs, `policy_unsupported` if it names
+    an unknown provider. Fallbacks that may not be used are skipped and named.
     """
     if not model:
         return Route((_unnamed(policy, site),), ())
@@ -129,10 +128,10 @@ def _unnamed(policy: Policy, site: Site) -> Target:
 
 def _target(policy: Policy, model: str, entry: Entry, site: Site) -> Target:
     provider = _provider(policy, entry, site)
-    total = policy.total_tokens
-    budgets = [Budget("total", total)] if total else []
-    if entry.max_tokens:
-        budgets.append(Budget(entry.budget_name, entry.max_tokens))
+    limits = limits_of(policy, entry)
+    price = site.prices.find(provider.name, model)
+    if price is None and limits.costs:
+        raise _not_priced(provider, model)
     outputs = [n for n in (policy.max_output_tokens, entry.max_output_tokens) if n]
     return Target(
         model=model,
@@ -141,7 +140,8 @@ def _target(policy: Policy, model: str, entry: Entry, site: Site) -> Target:
         timeout=entry.timeout or policy.timeout,
         prompts=entry.prompts + policy.prompts,
         rules=policy.rules + entry.rules,
-        budgets=tuple(budgets),
+        limits=limits,
+        price=price,
         max_output=min(outputs, default=0),
     )
 
@@ -186,6 +186,17 @@ def _not_allowed(policy: Policy, asked: str, model: str) -> Refusal:
     return Refusal(
         "model_not_allowed",
         f"model {what} is not allowed for this token; allowed: {', '.join(allowed)}",
+        param="model",
+    )
+
+
+def _not_priced(provider: Provider, model: str) -> Refusal:
+    what = f"what model {model!r} costs" if model else "what a request that names no model costs"
+    return Refusal(
+        "model_not_priced",
+        f"this token has a budget of money, and nobody here knows {what} at provider"
+        f" {provider.name}; give its price under providers.{provider.name}.prices in"
+        " providers.yaml",
         param="model",
     )
 

@@ -16,6 +16,7 @@ from tokenomics.policy import leaves, model
 from tokenomics.policy.detectors import KINDS
 from tokenomics.policy.jailbreak import DEFAULT_THRESHOLD
 from tokenomics.policy.leaves import Bad, Read, kind, near
+from tokenomics.policy.periods import PERIODS
 from tokenomics.policy.regexes import keyword_pattern
 from tokenomics.policy.rules import ACTIONS, MASK, SCOPES, Rule
 
@@ -28,7 +29,6 @@ RULE_TYPES = {
     "jailbreak": "threshold",
 }
 ROLES = ("system", "developer", "user", "assistant")
-PERIODS = ("total", "hour", "day", "week", "month")
 
 
 class Fault(NamedTuple):
@@ -208,16 +208,7 @@ class _Reader:
         found = self.object(value, path, _BUDGET, {"warn_at": self.list_of(leaves.part)})
         if isinstance(value, dict) and not value.get("tokens") and not value.get("cost_usd"):
             self.fault(path, "needs tokens or cost_usd")
-        if found.get("period", "total") != "total":
-            self._not_enforced(f"{path}.period", f"a budget per {found['period']}")
-        if found.get("cost_usd"):
-            self._not_enforced(f"{path}.cost_usd", "a budget of money")
-        if found.get("warn_at"):
-            self._not_enforced(f"{path}.warn_at", "a warning before a budget is spent")
         return model.BudgetRule(**found)
-
-    def _not_enforced(self, path: str, what: str) -> None:
-        self.fault(path, f"{what} is not enforced by this version")
 
     def budgets(self, value: Any, path: str) -> tuple[model.BudgetRule, ...]:
         if isinstance(value, list):
@@ -263,6 +254,7 @@ class _Reader:
             "models": self.allowed(leaves.text, "model"),
             "prompts": lambda v, p: self.many(v, p, self.prompt),
             "rules": lambda v, p: self.many(v, p, self.rule),
+            "budget": self.budgets,
         }
 
     def entries(self, value: Any, path: str) -> tuple[model.Entry, ...]:
@@ -284,7 +276,6 @@ class _Reader:
             "providers": self.entries,
             "model_aliases": self.aliases,
             "endpoints": self.list_of(leaves.endpoint),
-            "budget": self.budgets,
             "rate_limit": self.rate_limit,
             "retry": self.retry,
             "metadata": lambda v, p: self.map_of(v, p, leaves.text),
@@ -299,24 +290,22 @@ class _Reader:
             self.fault("$", "needs base_key_env, default_provider or at least one provider")
         common = _common(found)
         common["timeout"] = common.get("timeout") or model.DEFAULT_TIMEOUT
-        rest = {_OWN[key]: value for key, value in found.items() if key in _OWN}
+        rest = {key: found[key] for key in _OWN if key in found}
         return model.Policy(entries=entries, **common, **rest)
 
 
-# The keys that only the policy as a whole has, and the fields they are kept in.
-_OWN = {
-    key: key
-    for key in (
-        "default_provider model_aliases endpoints rate_limit retry metadata memory not_before"
-        " allow_ips"
-    ).split()
-} | {"budget": "budgets"}
+# The keys that only the policy as a whole has.
+_OWN = (
+    "default_provider model_aliases endpoints rate_limit retry metadata memory not_before allow_ips"
+).split()
 
 
 def _common(found: dict[str, Any]) -> dict[str, Any]:
     """What a policy and an entry share, with the three model fields as one set."""
     keys = (*(key for key in _SHARED if key not in ("model", "model_regex")), "prompts", "rules")
     out = {key: found[key] for key in keys if key in found}
+    if "budget" in found:
+        out["budgets"] = found["budget"]
     out["models"] = model.ModelSet(
         found.get("model", ""), found.get("model_regex", ""), found.get("models", ())
     )

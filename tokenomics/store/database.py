@@ -171,15 +171,25 @@ class Writer:
         self.changes: list[tuple[str, str, dict[str, Any]]] = []
 
     def put(
-        self, hash_: str, policy: str, created_at: float, expires_at: float | None, name: str
+        self,
+        hash_: str,
+        policy: str,
+        created_at: float,
+        expires_at: float | None,
+        name: str,
+        *,
+        account: str = "",
+        reason: str = "",
     ) -> None:
-        """Set a token. `policy` is its JSON text. Raises Failed if the name is another's."""
+        """Set a token. `policy` is its JSON text, `reason` is kept with the change. Raises Failed
+        if the name is another's."""
         others = [h for h in self.database.table.find_name(name) if h != hash_]
         if others:
             raise Failed(f"the name {name!r} belongs to token {others[0][:16]} already")
-        entry = Entry(hash_, 0, policy, created_at, expires_at, name)
+        entry = Entry(hash_, 0, policy, created_at, expires_at, name, account)
         op = UPDATE if hash_ in self.database.table.entries else CREATE
-        self.changes.append((op, hash_, entry.fields()))
+        fields = {**entry.fields(), "reason": reason} if reason else entry.fields()
+        self.changes.append((op, hash_, fields))
 
     def delete(self, hash_: str) -> None:
         """Delete a token."""

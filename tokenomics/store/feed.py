@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from tokenomics import strictjson
 from tokenomics.store.database import Database
 from tokenomics.store.table import Entry
-from tokenomics.tokens import HASH_DIGITS, is_hash_prefix
+from tokenomics.tokens import is_hash
 from tokenomics.units import parse_rfc3339, rfc3339
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ class Change:
     created_at: float = 0.0
     expires_at: float | None = None
     name: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ def token_object(database: Database, entry: Entry) -> dict[str, Any]:
         out["expires_at"] = rfc3339(entry.expires_at)
     if entry.name:
         out["name"] = entry.name
+    if entry.account:
+        out["account"] = entry.account
     return out
 
 
@@ -137,9 +140,16 @@ def _typed(row: dict[str, Any], key: str, kind: type[T]) -> T:
 
 def _hash(row: dict[str, Any]) -> str:
     hash_ = _typed(row, "token_hash", str)
-    if len(hash_) != HASH_DIGITS or not is_hash_prefix(hash_):
+    if not is_hash(hash_):
         raise ValueError("a token hash must have 64 hex digits")
     return hash_
+
+
+def _account(row: dict[str, Any]) -> str:
+    account = _typed(row, "account", str)
+    if not is_hash(account):
+        raise ValueError("an account must have 64 hex digits")
+    return account
 
 
 def _feed_change(row: dict[str, Any]) -> Change:
@@ -159,4 +169,5 @@ def _change(row: dict[str, Any]) -> Change:
         parse_rfc3339(row["created_at"]),
         parse_rfc3339(expires) if expires else None,
         _typed(row, "name", str) if "name" in row else "",
+        _account(row) if "account" in row else "",
     )

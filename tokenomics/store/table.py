@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tokenomics.tokens import is_hash
+
 CREATE, UPDATE, DELETE, MARK = "create", "update", "delete", "mark"
 OPS = (CREATE, UPDATE, DELETE, MARK)
 
@@ -47,14 +49,16 @@ def _is_token(fields: dict[str, Any]) -> bool:
             "expires": int() | float() | None,
             "name": str(),
         }:
-            return True
+            account = fields.get("account", "")
+            return isinstance(account, str) and (not account or is_hash(account))
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One token as it stands. `policy` is its JSON text, or bytes where it is sealed; times are
-    epoch seconds, `expires_at` None for never."""
+    epoch seconds, `expires_at` None for never. `account` is where it is counted, 64 hex digits as
+    its hash, which "" stands for."""
 
     hash: str
     revision: int
@@ -62,21 +66,24 @@ class Entry:
     created_at: float
     expires_at: float | None
     name: str
+    account: str = ""
 
     def fields(self) -> dict[str, Any]:
         """What a `create` or `update` record carries."""
-        return {
+        fields = {
             "policy": self.policy,
             "created": self.created_at,
             "expires": self.expires_at,
             "name": self.name,
         }
+        return {**fields, "account": self.account} if self.account else fields
 
     @classmethod
     def of(cls, record: Record) -> Entry:
         """The entry that a record sets."""
         f = record.fields
-        return cls(record.hash, record.revision, f["policy"], f["created"], f["expires"], f["name"])
+        own = f["policy"], f["created"], f["expires"], f["name"], f.get("account", "")
+        return cls(record.hash, record.revision, *own)
 
 
 class Table:

@@ -21,7 +21,7 @@ FLUSH_SECONDS = 0.25
 # A journal longer than this is rewritten to one row per account, once it has doubled since.
 REWRITE_BYTES = 8 << 20
 
-Rows = list[list[Any]]  # (token hash, `Account.dump`)
+Rows = list[list[Any]]  # (account, `Account.dump`)
 
 
 class JournalledUsage(ABC):
@@ -33,24 +33,24 @@ class JournalledUsage(ABC):
         self._rewritten_bytes = 0
 
     @abstractmethod
-    def load_account(self, hash_: str, state: dict[str, Any]) -> None:
+    def load_account(self, name: str, state: dict[str, Any]) -> None:
         """Take over an account from the journal."""
 
     @abstractmethod
-    def dump_account(self, hash_: str) -> dict[str, Any]:
+    def dump_account(self, name: str) -> dict[str, Any]:
         """A copy of an account, for the journal."""
 
     @abstractmethod
     def take_changed(self) -> set[str]:
-        """The tokens whose accounts changed since this was asked last."""
+        """The accounts that changed since this was asked last."""
 
     @abstractmethod
-    def put_back(self, hashes: set[str]) -> None:
+    def put_back(self, names: set[str]) -> None:
         """Their changes could not be written."""
 
     @abstractmethod
-    def all_hashes(self) -> Iterable[str]:
-        """Every token that has an account."""
+    def all_names(self) -> Iterable[str]:
+        """Every account there is."""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -69,11 +69,11 @@ class JournalledUsage(ABC):
                 ) from None
             _, rows = self._journal.read()
             try:
-                for hash_, state in dict(rows).items():  # the last row of each
-                    self.load_account(hash_, state)
+                for name, state in dict(rows).items():  # the last row of each
+                    self.load_account(name, state)
             except (ValueError, LookupError, TypeError, AttributeError) as e:
                 raise Invalid(f"{path}: an account cannot be read ({e}); move it away") from None
-            self._write([[h, self.dump_account(h)] for h in self.all_hashes()], True)
+            self._write([[n, self.dump_account(n)] for n in self.all_names()], True)
             try:
                 yield
             finally:
@@ -103,7 +103,7 @@ class JournalledUsage(ABC):
         """What to write, and whether as the whole file. Copies: accounts go on changing while a
         thread writes."""
         whole = self._journal.size > max(REWRITE_BYTES, 2 * self._rewritten_bytes)
-        return [[h, self.dump_account(h)] for h in (self.all_hashes() if whole else changed)], whole
+        return [[n, self.dump_account(n)] for n in (self.all_names() if whole else changed)], whole
 
     def _write(self, rows: Rows, whole: bool) -> None:
         if whole:

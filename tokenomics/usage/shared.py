@@ -14,24 +14,25 @@ import contextlib
 import fcntl
 import mmap
 import os
-import time
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tokenomics.errors import Refusal
-from tokenomics.policy import limits
+from tokenomics.policy import limits as law
 from tokenomics.policy.flat import FlatAccount, NoRoom, cells
-from tokenomics.policy.limits import Denied, Lease, Want
-from tokenomics.policy.model import RateLimit
-from tokenomics.policy.route import Budget
+from tokenomics.policy.limits import Bill, Crossing, Denied, Lease, Want
+from tokenomics.policy.meters import Limits
 from tokenomics.store.journal import Say
 from tokenomics.tokens import HASH_DIGITS
+from tokenomics.usage.clock import Clock
 from tokenomics.usage.journalled import JournalledUsage
 
 CAPACITY = 1 << 14  # tokens that are used while the parent runs; 7 GB of addresses, not of memory
 _KEY_BYTES = HASH_DIGITS // 2
-_KEYS_AT = 8  # behind the number of tokens
+_OFFSET_AT = 8  # of the clock that all agree on, behind the number of accounts
+_KEYS_AT = 16
 _PIECES_AT = _KEYS_AT + CAPACITY * _KEY_BYTES
 _LOCK_ALL = CAPACITY  # the byte whose lock is for the index
 
@@ -40,6 +41,7 @@ def create(processes: int) -> int:
     """New shared memory for so many processes: a descriptor to be inherited."""
     descriptor = os.memfd_create("tokenomics-accounts", 0)
     os.ftruncate(descriptor, _PIECES_AT + CAPACITY * cells(processes) * 8)
+    os.pwrite(descriptor, struct.pack("d", Clock().offset), _OFFSET_AT)
     return descriptor
 
 
@@ -52,7 +54,8 @@ class Accounts:
         self._processes = processes
         self._memory = memoryview(mmap.mmap(descriptor, 0))
         self._piece = cells(processes) * 8
-        self._count = self._memory[:_KEYS_AT].cast("q")
+        self._count = self._memory[:_OFFSET_AT].cast("q")
+        self.clock_offset: float = self._memory[_OFFSET_AT:_KEYS_AT].cast("d")[0]
         self._places: dict[str, int] = {}
         self._views: dict[int, FlatAccount] = {}
 
@@ -65,13 +68,13 @@ class Accounts:
         finally:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
 
-    def place(self, hash_: str) -> int:
+    def place(self, name: str) -> int:
         """Where a token's piece is; a new token is given one. Raises Refusal if there is none."""
-        place = self._places.get(hash_)
+        place = self._places.get(name)
         if place is None:
-            key = bytes.fromhex(hash_)
+            key = bytes.fromhex(name)
             with self.locked(_LOCK_ALL):
-                place = self._places[hash_] = self._find(key)
+                place = self._places[name] = self._find(key)
         return place
 
     def _find(self, key: bytes) -> int:
@@ -116,54 +119,61 @@ class Accounts:
 
 
 class SharedUsage:
-    """What a worker counts in."""
+    """What a worker counts in. Every step raises Refusal if there is no place to count in."""
 
-    def __init__(
-        self, descriptor: int, me: int, processes: int, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, descriptor: int, me: int, processes: int) -> None:
         self._accounts = Accounts(descriptor, me, processes)
-        self._clock = clock
+        self._clock = Clock(self._accounts.clock_offset)
 
-    async def admit(
-        self, hash_: str, rate: RateLimit, budgets: tuple[Budget, ...], want: Want
-    ) -> Lease | Denied:
-        """See Usage. Raises Refusal if there is no place to count in."""
-        place = self._accounts.place(hash_)
-        with self._accounts.locked(place):
-            account = self._accounts.account(place)
-            account.changed()
-            try:
-                return limits.admit(account, rate, budgets, want, self._clock())
-            except NoRoom as e:
-                raise Refusal("internal_error", f"the token cannot be counted: {e}") from None
-
-    async def trial(
-        self, hash_: str, rate: RateLimit, budgets: tuple[Budget, ...], want: Want
-    ) -> Lease | Denied:
-        """See Usage. Raises Refusal if there is no place to count in."""
-        place = self._accounts.place(hash_)
-        with self._accounts.locked(place):
-            account = self._accounts.copy(place)
-        try:
-            return limits.admit(account, rate, budgets, want, self._clock())
-        except NoRoom as e:
-            raise Refusal("internal_error", f"the token cannot be counted: {e}") from None
-
-    async def move(
-        self, hash_: str, lease: Lease, budgets: tuple[Budget, ...], want: Want
-    ) -> Denied | None:
+    async def admit(self, account: str, limits: Limits, want: Want) -> Lease | Denied:
         """See Usage."""
-        place = self._accounts.place(hash_)
-        with self._accounts.locked(place):
-            return limits.move(self._accounts.account(place), lease, budgets, want)
+        dues = limits.due(self._clock.wall())
+        with self._alone_with(account) as counts:
+            counts.changed()
+            return law.admit(counts, limits.parallel, dues, want, self._clock.steady())
 
-    async def settle(self, hash_: str, lease: Lease, tokens: int) -> None:
+    async def trial(self, account: str, limits: Limits, want: Want) -> Lease | Denied:
         """See Usage."""
-        place = self._accounts.place(hash_)
+        place = self._accounts.place(account)
         with self._accounts.locked(place):
-            account = self._accounts.account(place)
-            limits.settle(account, lease, tokens)
-            account.changed()
+            counts = self._accounts.copy(place)
+        dues = limits.due(self._clock.wall())
+        with _refusing():
+            return law.admit(counts, limits.parallel, dues, want, self._clock.steady())
+
+    async def extend(self, account: str, lease: Lease, output: int) -> int:
+        """See Usage."""
+        with self._alone_with(account) as counts:
+            counts.changed()
+            return law.extend(counts, lease, output, self._clock.steady())
+
+    async def move(self, account: str, lease: Lease, limits: Limits, want: Want) -> Denied | None:
+        """See Usage."""
+        dues = limits.due(self._clock.wall())
+        with self._alone_with(account) as counts:
+            counts.changed()
+            return law.move(counts, lease, dues, want, self._clock.steady())
+
+    async def settle(self, account: str, lease: Lease, bill: Bill) -> list[Crossing]:
+        """See Usage."""
+        with self._alone_with(account) as counts:
+            crossed = law.settle(counts, lease, bill, self._clock.steady())
+            counts.changed()
+            return crossed
+
+    @contextlib.contextmanager
+    def _alone_with(self, account: str) -> Iterator[FlatAccount]:
+        place = self._accounts.place(account)
+        with self._accounts.locked(place), _refusing():
+            yield self._accounts.account(place)
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except NoRoom as e:
+        raise Refusal("internal_error", f"the token cannot be counted: {e}") from None
 
 
 class ParentUsage(JournalledUsage):
@@ -172,6 +182,7 @@ class ParentUsage(JournalledUsage):
     def __init__(self, path: Path, descriptor: int, processes: int, say: Say) -> None:
         super().__init__(path, say)
         self._accounts = Accounts(descriptor, 0, processes)
+        self._clock = Clock(self._accounts.clock_offset)
         self._written: dict[str, int] = {}  # by token: changes as far as they are in the journal
 
     def release(self, worker: int) -> None:
@@ -180,32 +191,32 @@ class ParentUsage(JournalledUsage):
             with self._accounts.locked(place):
                 self._accounts.account(place).release(worker)
 
-    def load_account(self, hash_: str, state: dict[str, Any]) -> None:
+    def load_account(self, name: str, state: dict[str, Any]) -> None:
         """See JournalledUsage."""
-        self._accounts.account(self._accounts.place(hash_)).load(state)
+        self._accounts.account(self._accounts.place(name)).load(state, self._clock.steady())
 
-    def dump_account(self, hash_: str) -> dict[str, Any]:
+    def dump_account(self, name: str) -> dict[str, Any]:
         """See JournalledUsage."""
-        place = self._accounts.place(hash_)
+        place = self._accounts.place(name)
         with self._accounts.locked(place):
             account = self._accounts.account(place)
-            self._written[hash_] = account.changes
+            self._written[name] = account.changes
             return account.dump()
 
     def take_changed(self) -> set[str]:
         """See JournalledUsage."""
         known = self._accounts.known()
         return {
-            hash_
-            for hash_, place in known.items()
-            if self._accounts.account(place).changes != self._written.get(hash_, 0)
+            name
+            for name, place in known.items()
+            if self._accounts.account(place).changes != self._written.get(name, 0)
         }
 
-    def put_back(self, hashes: set[str]) -> None:
+    def put_back(self, names: set[str]) -> None:
         """See JournalledUsage."""
-        for hash_ in hashes:
-            self._written.pop(hash_, None)
+        for name in names:
+            self._written.pop(name, None)
 
-    def all_hashes(self) -> set[str]:
+    def all_names(self) -> set[str]:
         """See JournalledUsage."""
         return set(self._accounts.known())

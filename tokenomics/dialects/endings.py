@@ -1,0 +1,169 @@
+"""Ending a stream as its dialect does when an answer has come to the most tokens it may have.
+
+An `Ending` looks at a stream's events as they pass, and can then say the last words in the
+provider's place. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from tokenomics import strictjson
+from tokenomics.dialects.sse import event, events, named_event
+from tokenomics.dialects.usage import Usage
+
+
+class Ending(Protocol):
+    """Follows one stream."""
+
+    def watch(self, block: bytes) -> None:
+        """Whole events that pass; there may be chunk framing between them."""
+
+    def stop(self, usage: Usage) -> bytes:
+        """The events that end it; `usage` is what it has cost."""
+
+
+def _documents(block: bytes) -> list[dict[str, Any]]:
+    out = []
+    for _, data in events(block):
+        if data[:1] == b"{":
+            try:
+                document = json.loads(data)
+            except (ValueError, RecursionError):
+                continue
+            out += [document] if isinstance(document, dict) else []
+    return out
+
+
+class ChatEnding:
+    """Chat's and completions': a chunk with `finish_reason: "length"` for each choice that has not
+    finished, the usage if the client asked for it, `[DONE]`.
+
+    https://platform.openai.com/docs/api-reference/chat-streaming
+    """
+
+    _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+    _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+
+    def __init__(self, choices: int, *, usage_asked: bool) -> None:
+        self._open = set(range(choices))
+        self._usage_asked = usage_asked
+        self._head: dict[str, Any] = {}
+
+    def watch(self, block: bytes) -> None:
+        """See Ending."""
+        if self._head and not self._FINISHED.search(block):
+            return
+        for document in _documents(block):
+            self._head = self._head or {k: document[k] for k in self._HEAD if k in document}
+            choices = document.get("choices")
+            for choice in choices if isinstance(choices, list) else []:
+                if isinstance(choice, dict) and choice.get("finish_reason"):
+                    self._open.discard(choice.get("index", 0))
+
+    def stop(self, usage: Usage) -> bytes:
+        """See Ending."""
+        chat = self._head.get("object") == "chat.completion.chunk"
+        nothing: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        out = []
+        for index in sorted(self._open):
+            choice = {"index": index, **nothing, "logprobs": None, "finish_reason": "length"}
+            out.append(event(strictjson.dumps({**self._head, "choices": [choice]})))
+        if self._usage_asked:
+            counts = {"prompt_tokens": usage.input, "completion_tokens": usage.output}
+            counts["total_tokens"] = usage.total
+            out.append(event(strictjson.dumps({**self._head, "choices": [], "usage": counts})))
+        return b"".join([*out, event(b"[DONE]")])
+
+
+class MessageEnding:
+    """A message's: its open block ends, then it with `stop_reason: "max_tokens"`.
+
+    https://docs.anthropic.com/en/docs/build-with-claude/streaming
+    """
+
+    _BLOCKS = re.compile(rb"content_block_st(?:art|op)")
+
+    def __init__(self) -> None:
+        self._block: Any = None
+
+    def watch(self, block: bytes) -> None:
+        """See Ending."""
+        if not self._BLOCKS.search(block):
+            return
+        for document in _documents(block):
+            if document.get("type") == "content_block_start":
+                self._block = document.get("index")
+            elif document.get("type") == "content_block_stop":
+                self._block = None
+
+    def stop(self, usage: Usage) -> bytes:
+        """See Ending."""
+        ends: list[dict[str, Any]] = []
+        if self._block is not None:
+            ends.append({"type": "content_block_stop", "index": self._block})
+        ends.append(
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "max_tokens", "stop_sequence": None},
+                "usage": {"output_tokens": usage.output},
+            }
+        )
+        ends.append({"type": "message_stop"})
+        return b"".join([named_event(end["type"], strictjson.dumps(end)) for end in ends])
+
+
+class ResponseEnding:
+    """A response's: `response.incomplete`, with the items that were finished.
+
+    https://platform.openai.com/docs/api-reference/responses-streaming/response/incomplete
+    """
+
+    _ITEMS = re.compile(rb"response\.(?:created|output_item\.done)")
+    _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})')
+
+    def __init__(self) -> None:
+        self._response: Mapping[str, Any] = {"object": "response"}
+        self._items: list[Any] = []
+        self._last = b""
+
+    def watch(self, block: bytes) -> None:
+        """See Ending."""
+        self._last = block
+        if not self._ITEMS.search(block):
+            return
+        for document in _documents(block):
+            response = document.get("response")
+            if document.get("type") == "response.created" and isinstance(response, dict):
+                self._response = response
+            elif document.get("type") == "response.output_item.done":
+                self._items.append(document.get("item"))
+
+    def stop(self, usage: Usage) -> bytes:
+        """See Ending."""
+        numbers = self._NUMBER.findall(self._last)
+        counts = {"input_tokens": usage.input, "output_tokens": usage.output}
+        response = {
+            **self._response,
+            "status": "incomplete",
+            "incomplete_details": {"reason": "max_output_tokens"},
+            "output": self._items,
+            "usage": {**counts, "total_tokens": usage.total},
+        }
+        name = "response.incomplete"
+        number = int(numbers[-1]) + 1 if numbers else 0
+        document = {"type": name, "sequence_number": number, "response": response}
+        return named_event(name, strictjson.dumps(document))
+
+
+def ending(form: str, choices: int, *, usage_asked: bool) -> Ending | None:
+    """How streams of a form (see `streams.FORMS`) end by length; None for those in which no output
+    tokens are made."""
+    if form == "openai":
+        return ChatEnding(choices, usage_asked=usage_asked)
+    if form == "anthropic":
+        return MessageEnding()
+    return ResponseEnding() if form == "responses" else None

@@ -1,0 +1,44 @@
+"""When the period of a budget begins and ends. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+TOTAL = "total"
+PERIODS = (TOTAL, "hour", "day", "week", "month")
+
+
+def period_at(period: str, timezone: str, moment: float) -> tuple[float, float]:
+    """The period that holds `moment`, as epoch seconds: from, and up to but not including.
+
+    A day begins at midnight, a week on Monday, a month on the first, as clocks in `timezone` (an
+    IANA name) have them; an hour when their minutes are 0. A total has neither beginning nor end.
+    """
+    if period == TOTAL:
+        return -math.inf, math.inf
+    zone = _zone(timezone)
+    local = datetime.fromtimestamp(moment, zone)
+    if period == "hour":  # by seconds: where clocks are set back, an hour comes twice
+        offset = local.utcoffset() or timedelta()
+        start = moment - (moment + offset.total_seconds()) % 3600
+        return start, start + 3600
+    first = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if period == "week":
+        first -= timedelta(days=first.weekday())
+    elif period == "month":
+        first = first.replace(day=1)
+    return first.timestamp(), _next(period, first).timestamp()
+
+
+def _next(period: str, first: datetime) -> datetime:
+    if period == "month":
+        return (first + timedelta(days=31)).replace(day=1)
+    return first + timedelta(days=1 if period == "day" else 7)
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
