@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Final, TypeAlias
 
 # Bounds of one reply. Ours are a few numbers; these keep a broken server from taking all memory.
@@ -75,15 +76,28 @@ def encode(*words: bytes | str | int) -> bytes:
     return b"".join(parts)
 
 
-def _simple(line: bytes) -> Reply:
-    return line
+def _text(text: bytes) -> Reply:
+    return text
 
 
 def _error(text: bytes) -> Reply:
     return ReplyError(text.decode("utf-8", "replace"))
 
 
+def _simple(line: bytes) -> Reply:
+    if b"\n" in line or b"\r" in line:
+        raise BadReply(f"{_shown(line)} has half a line end in it")
+    return line
+
+
+def _simple_error(line: bytes) -> Reply:
+    _simple(line)
+    return _error(line)
+
+
 def _integer(line: bytes) -> Reply:
+    if len(line) < 19 and line.isdigit():  # nearly all are; the pattern takes longer
+        return int(line)
     if _WHOLE_NUMBER.fullmatch(line):
         value = int(line)
         if -_INTEGERS <= value < _INTEGERS:
@@ -124,7 +138,7 @@ def _verbatim(text: bytes) -> Reply:
 # The first byte of a value: what reads the rest of its line, or its text.
 _LINES: dict[int, Callable[[bytes], Reply]] = {
     ord("+"): _simple,
-    ord("-"): _error,
+    ord("-"): _simple_error,
     ord(":"): _integer,
     ord("("): _big_number,
     ord(","): _double,
@@ -132,7 +146,7 @@ _LINES: dict[int, Callable[[bytes], Reply]] = {
     ord("_"): _null,
 }
 _TEXTS: dict[int, Callable[[bytes], Reply]] = {
-    ord("$"): _simple,
+    ord("$"): _text,
     ord("!"): _error,
     ord("="): _verbatim,
 }
@@ -143,11 +157,10 @@ _NULLABLE = (ord("$"), _LIST)  # RESP2's nulls
 _FIRST = frozenset([*_LINES, *_TEXTS, *_GROUPS])
 
 
-class _Nothing:
-    """What stands for no value, since None is one."""
-
-
-_NOTHING: Final = _Nothing()
+# What stands for no value, since None is one. Checked by `is`, which a class of ours would not let
+# the type checker follow.
+_Nothing: TypeAlias = EllipsisType
+_NOTHING: Final = ...
 
 
 @dataclass(slots=True)
@@ -190,9 +203,9 @@ class Parser:
                     break
                 self._size += self._at - before
                 self._require(0)
-                if not isinstance(value, _Nothing):
+                if value is not _NOTHING:
                     value = self._place(value)
-                if not isinstance(value, _Nothing):
+                if value is not _NOTHING:
                     self._size = 0
                     yield value
         except BadReply as e:
@@ -212,8 +225,6 @@ class Parser:
         if end < 0:
             return _NOTHING
         line = bytes(data[at + 1 : end])
-        if b"\n" in line or b"\r" in line:
-            raise BadReply(f"{_shown(line)} has half a line end in it")
         self._at = end + 2
         read = _LINES.get(kind)
         return read(line) if read else self._begin(kind, line)
@@ -264,7 +275,7 @@ class Parser:
         """The value goes into its group; the outermost thing that is whole by that, if any."""
         found: Reply | _Nothing = value
         groups = self._groups
-        while groups and not isinstance(found, _Nothing):
+        while groups and found is not _NOTHING:
             group = groups[-1]
             group.items.append(found)
             group.left -= 1
