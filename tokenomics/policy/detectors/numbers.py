@@ -77,28 +77,38 @@ _RANGES: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("81", "82", (16, 17, 18, 19)),  # UnionPay, RuPay
     ("9792", "9792", (16,)),  # Troy
 )
-_ISSUERS = {
-    digit: [issuer for issuer in _RANGES if issuer[0][0] <= digit <= issuer[1][0]]
-    for digit in "0123456789"
-}
+_FIRST = 4
+
+
+def _firsts(length: int) -> frozenset[str]:
+    """The first digits of all numbers of a length that an issuer may give out."""
+    return frozenset(
+        f"{number:0{_FIRST}}"
+        for low, high, lengths in _RANGES
+        if length in lengths
+        for number in range(int(low.ljust(_FIRST, "0")), int(high.ljust(_FIRST, "9")) + 1)
+    )
+
+
+# Sets, for a table of numbers holds thousands that are as long as a card's.
+_BEGINS = {length: _firsts(length) for length in range(12, 20)}
+_GROUPED_BEGINS = frozenset().union(*_BEGINS.values())
 _LONGEST_CARD = 19
 
 
 def luhn(digits: str) -> bool:
     """The checksum of card numbers (ISO/IEC 7812-1 annex B)."""
-    odd, even = digits[-1::-2], digits[-2::-2].translate(_DOUBLED)
-    return (sum(odd.encode()) + sum(even.encode()) - ord("0") * len(digits)) % 10 == 0
+    data = digits.encode()
+    odd, even = data[-1::-2], data[-2::-2].translate(_DOUBLED)
+    return (sum(odd) + sum(even) - ord("0") * len(digits)) % 10 == 0
 
 
-_DOUBLED = str.maketrans({str(d): str(d * 2 - 9 if d > 4 else d * 2) for d in range(10)})
+_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
 
 
 def is_card(digits: str) -> bool:
     """Whether an issuer gives out such a number, and its checksum is right."""
-    return luhn(digits) and any(
-        low <= digits[: len(low)] <= high and len(digits) in lengths
-        for low, high, lengths in _ISSUERS[digits[0]]
-    )
+    return digits[:_FIRST] in _BEGINS.get(len(digits), ()) and luhn(digits)
 
 
 # Digits behind a point are a fraction.
@@ -125,6 +135,8 @@ def _cards_in(text: str) -> Iterator[tuple[int, int]]:
     place = 0
     while grouped := _GROUPED.search(text, place):
         place = grouped.start() + 1
+        if text[grouped.start() : grouped.start() + _FIRST] not in _GROUPED_BEGINS:
+            continue
         ends = (grouped.end(), grouped.start(2)) if grouped[2] else (grouped.end(),)
         for end in ends:
             if is_card(text[grouped.start() : end].replace(grouped[1], "")):
