@@ -1,17 +1,31 @@
-"""Long texts are inspected beside the loop, and what was found is told on it."""
+"""Long texts are read and inspected beside the loop, and what was found is told on it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from tests.support.http import until
 from tests.support.node import POLICY, proxy
 from tests.support.upstream import answers, completion, delivered, provider
 from tokenomics.config.settings import Webhook
-from tokenomics.gateway.inspection import INSPECT_THREAD_BYTES
+from tokenomics.dialects.endpoints import ENDPOINTS
+from tokenomics.errors import Refusal
+from tokenomics.gateway.inspection import (
+    FEW_BYTES,
+    FEW_VALUES,
+    INSPECT_THREAD_BYTES,
+    LONG_BYTES,
+    MAX_COMMAS,
+    beside,
+    read,
+)
+from tokenomics.net.heads import RequestHead
 
 EMAIL = "jane.doe@example.org"
 LONG = "some words " * (INSPECT_THREAD_BYTES // 10)
@@ -42,3 +56,72 @@ async def test_what_a_long_text_holds_is_told(tmp_path: Path, where: str, action
     assert event["type"] == names[action]
     assert event["data"].get("direction", "input") == where
     assert "failed" not in log
+
+
+class Jobs:
+    """Work for threads that does not end before `gate` is opened."""
+
+    def __init__(self) -> None:
+        self.gate = Event()
+        self.lock = Lock()
+        self.running = self.most = self.done = 0
+
+    def work(self) -> None:
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        self.gate.wait()
+        with self.lock:
+            self.running -= 1
+            self.done += 1
+
+
+@pytest.mark.parametrize("size", [INSPECT_THREAD_BYTES, LONG_BYTES + 1])
+async def test_long_work_is_done_one_after_the_other(size: int) -> None:
+    jobs = Jobs()
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(beside, size, jobs.work)
+        await until(lambda: jobs.running > 0, "the first")
+        await trio.testing.wait_all_tasks_blocked()
+        jobs.gate.set()
+    assert (jobs.most, jobs.done) == (1, 8)
+
+
+async def test_what_is_short_does_not_wait_for_what_is_very_long() -> None:
+    jobs, short = Jobs(), Jobs()
+    short.gate.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(beside, LONG_BYTES + 1, jobs.work)
+        await beside(LONG_BYTES, short.work)
+        assert (short.done, jobs.done) == (1, 0)
+        jobs.gate.set()
+
+
+CHAT = ENDPOINTS["/chat/completions"]
+HEAD = RequestHead("POST", CHAT.path, "", True, [], {}, True, None)
+
+
+def body_with(values: str) -> bytes:
+    message = '{"role": "user", "content": "Hi"}'
+    return f'{{"model": "gpt-4o", "messages": [{message}], "metadata": [{values}]}}'.encode()
+
+
+@pytest.mark.parametrize("value", ["1", "[]", "{}", '"a"'])
+async def test_a_body_of_many_values_is_read_beside_the_loop(value: str) -> None:
+    body = body_with(",".join([value] * max(FEW_VALUES, FEW_BYTES // 2)))
+    seen: list[bool] = []
+
+    async def other() -> None:
+        seen.append(True)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        ask = await read(CHAT, body, HEAD)
+        assert seen, "the loop went on meanwhile"
+    assert len(ask.document["metadata"]) >= FEW_VALUES
+
+
+async def test_a_body_of_more_values_than_anybody_sends_is_refused() -> None:
+    with pytest.raises(Refusal, match=f"more than {MAX_COMMAS} values"):
+        await read(CHAT, body_with("1," * MAX_COMMAS + "1"), HEAD)

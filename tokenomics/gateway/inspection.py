@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote_plus
 
 import trio
@@ -22,15 +24,36 @@ from tokenomics.policy.scan import inspect
 # A body above this is parsed in a thread: it would hold up everybody else for more than a few
 # milliseconds. Below, the thread itself costs more than it gives.
 PARSE_THREAD_BYTES = 2 << 20
+# Small values are what takes long: to make one of `[1,1,...]` and to look at it take 0.4 us, one
+# `{"a":1}` 3 us. A body above the one with more commas and openings than the other is read in a
+# thread, too; counting them takes 0.1 ms for a full body. What is below takes 20 ms at most.
+FEW_BYTES = 16 << 10
+FEW_VALUES = 5_000
 # The same for inspection. 100 KB take about 1 ms, but a pattern of a policy that RE2 has no
 # automaton for may take 2 us a byte: 20 ms for this much. Searches let go of the interpreter.
 INSPECT_THREAD_BYTES = 10 << 10
-# Making a million small values holds up everybody for seconds, thread or no thread. The longest
-# prose that a body can hold has about as many commas as this.
+# Making a million small values holds up everybody for some tens of ms, thread or no thread. The
+# longest prose that a body can hold has about as many commas as this.
 MAX_COMMAS = 250_000
+# The loop gets the interpreter back from one thread in 5 ms, but with each more it may lose the
+# race for it again and again: with 40 threads for seconds. So long work waits for its turn, in one
+# of two lanes, that what takes some ms need not wait for 30 MB.
+LONG_BYTES = 256 << 10
+# After each read and write the loop waits so long for the interpreter, while a thread has it: with
+# Python's own 5 ms, twenty busy connections would make it 100 ms a round.
+SWITCH_SECONDS = 0.0005
+_LANES = (trio.CapacityLimiter(1), trio.CapacityLimiter(1))
 JSON_TYPE = "application/json"
 
 Tell = Callable[[list[Finding]], None]
+Made = TypeVar("Made")
+
+
+async def beside(size: int, work: Callable[[], Made]) -> Made:
+    """Do work on so many bytes in a thread, when it is its turn, and give what it makes. Raises
+    what it raises. Cancelling waits for the end of work that has begun."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    return await trio.to_thread.run_sync(work, limiter=_LANES[size > LONG_BYTES])
 
 
 class Draft(NamedTuple):
@@ -102,11 +125,16 @@ async def read(endpoint: Endpoint, body: bytes, head: RequestHead) -> Ask:
 
 
 async def _read(endpoint: Endpoint, body: bytes, content_type: str) -> Ask:
-    if len(body) <= PARSE_THREAD_BYTES:
+    if len(body) > FEW_BYTES and not endpoint.form:
+        commas = body.count(b",")
+        if commas > MAX_COMMAS:
+            raise Refusal("invalid_request", f"the request body has more than {MAX_COMMAS} values")
+        many = commas + body.count(b"[") + body.count(b"{") > FEW_VALUES
+    else:
+        many = False
+    if not many and len(body) <= PARSE_THREAD_BYTES:
         return endpoints.read(endpoint, body, content_type)
-    if not endpoint.form and body.count(b",") > MAX_COMMAS:
-        raise Refusal("invalid_request", f"the request body has more than {MAX_COMMAS} values")
-    return await trio.to_thread.run_sync(_read_all, endpoint, body, content_type)
+    return await beside(len(body), partial(_read_all, endpoint, body, content_type))
 
 
 def _read_all(endpoint: Endpoint, body: bytes, content_type: str) -> Ask:
@@ -139,7 +167,7 @@ async def inspected(ask: Ask, target: Target, content_type: str) -> Draft:
         return untouched
     if len(ask.raw) <= INSPECT_THREAD_BYTES:
         return _inspected(untouched)
-    return await trio.to_thread.run_sync(_inspected, untouched)
+    return await beside(len(ask.raw), partial(_inspected, untouched))
 
 
 def _untouched(ask: Ask, target: Target, content_type: str) -> Draft:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import trio
+from functools import partial
 
 from tokenomics import strictjson
 from tokenomics.dialects.answers import answer_texts, with_instructions, without_logprobs
 from tokenomics.dialects.screened import FORMS, ScreenedStream
 from tokenomics.dialects.texts import joins, masked
 from tokenomics.errors import Refusal
-from tokenomics.gateway.inspection import INSPECT_THREAD_BYTES, Tell
+from tokenomics.gateway.inspection import INSPECT_THREAD_BYTES, Tell, beside
 from tokenomics.policy.rules import Found, Rule
 from tokenomics.policy.scan import inspect
 from tokenomics.policy.screen import Screen
@@ -50,7 +49,7 @@ class Output:
         if len(body) <= INSPECT_THREAD_BYTES:
             shown = self._whole(body)
         else:
-            shown = await trio.to_thread.run_sync(self._whole, body)
+            shown = await beside(len(body), partial(self._whole, body))
         self.tell_news()
         return shown
 
