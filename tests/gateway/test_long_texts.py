@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event, Lock, get_ident
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import trio.testing
 
 from tests.support.http import until
 from tests.support.node import POLICY, proxy
-from tests.support.upstream import answers, completion, delivered, provider
+from tests.support.upstream import answers, chunk, completion, delivered, provider
 from tokenomics.config.settings import Webhook
 from tokenomics.dialects.endpoints import ENDPOINTS
 from tokenomics.errors import Refusal
@@ -22,10 +23,14 @@ from tokenomics.gateway.inspection import (
     INSPECT_THREAD_BYTES,
     LONG_BYTES,
     MAX_COMMAS,
+    Tell,
     beside,
     read,
 )
+from tokenomics.gateway.output import Output
 from tokenomics.net.heads import RequestHead
+from tokenomics.policy.model import parse_policy
+from tokenomics.policy.rules import Finding
 
 EMAIL = "jane.doe@example.org"
 LONG = "some words " * (INSPECT_THREAD_BYTES // 10)
@@ -125,3 +130,41 @@ async def test_a_body_of_many_values_is_read_beside_the_loop(value: str) -> None
 async def test_a_body_of_more_values_than_anybody_sends_is_refused() -> None:
     with pytest.raises(Refusal, match=f"more than {MAX_COMMAS} values"):
         await read(CHAT, body_with("1," * MAX_COMMAS + "1"), HEAD)
+
+
+def told_on(thread: int, told: list[list[Finding]]) -> Tell:
+    def tell(findings: list[Finding]) -> None:
+        assert get_ident() == thread, "only the loop may tell"
+        told.append(findings)
+
+    return tell
+
+
+@pytest.mark.parametrize("text", [EMAIL, f"{LONG}{EMAIL}"], ids=["short", "long"])
+@pytest.mark.parametrize("action", ["mask", "warn", "fail"])
+async def test_what_an_event_holds_is_told_on_the_loop(action: str, text: str) -> None:
+    told: list[list[Finding]] = []
+    rules = parse_policy(json.dumps({**POLICY, "rules": [rule(action)]})).rules
+    output = Output(rules, told_on(get_ident(), told))
+    screens = output.stream("openai")
+    events = chunk(text) + chunk("", "stop")
+    if action == "fail":
+        with pytest.raises(Refusal, match="answer blocked by rule 0"):
+            await output.screened(screens, events)
+    else:
+        shown = await output.screened(screens, events) + screens.end()
+        assert (EMAIL.encode() in shown) is (action == "warn")
+    assert [finding.what for [finding] in told] == [("email",)]
+
+
+async def test_a_long_event_is_screened_beside_the_loop() -> None:
+    output = Output(parse_policy(json.dumps({**POLICY, "rules": [rule("mask")]})).rules, print)
+    seen: list[bool] = []
+
+    async def other() -> None:
+        seen.append(True)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await output.screened(output.stream("openai"), chunk(LONG))
+        assert seen, "the loop went on meanwhile"

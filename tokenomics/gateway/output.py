@@ -16,7 +16,7 @@ from tokenomics.dialects.screened import FORMS, ScreenedStream
 from tokenomics.dialects.texts import joins, masked
 from tokenomics.errors import Refusal
 from tokenomics.gateway.inspection import INSPECT_THREAD_BYTES, Tell, beside
-from tokenomics.policy.rules import Found, Rule
+from tokenomics.policy.rules import Finding, Found, Rule
 from tokenomics.policy.scan import inspect
 from tokenomics.policy.screen import Screen
 
@@ -36,6 +36,8 @@ class Output:
     known: bool = True
     covering: tuple[Rule, ...] = field(init=False)
     found: Found = field(init=False)
+    # What a thread found meanwhile; None while nothing but the loop works on the answer.
+    _untold: list[Finding] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.covering = tuple([rule for rule in self.rules if rule.covers("output")])
@@ -93,6 +95,20 @@ class Output:
             FORMS[form], self._open, self._inspect_at_once, self.instructions, hides=hides
         )
 
+    async def screened(self, screens: ScreenedStream, events: bytes) -> bytes:
+        """Whole events of a stream through its screens, large ones beside the loop: as they may go
+        out. Raises Refusal `content_blocked`."""
+        if len(events) <= INSPECT_THREAD_BYTES:
+            return screens.feed(events)
+        untold: list[Finding] = []
+        self._untold = untold
+        try:
+            return await beside(len(events), partial(screens.feed, events))
+        finally:
+            self._untold = None
+            if untold:
+                self.tell(untold)
+
     def _inspect(
         self, texts: Sequence[str], joined: Sequence[tuple[int, int]] = ()
     ) -> Sequence[str]:
@@ -112,10 +128,13 @@ class Output:
         return _Told(Screen(self.covering, found=self.found), self)
 
     def tell_news(self) -> None:
-        """Tell what was found since the last time. Raises Refusal if it blocks."""
-        news = self.found.news()
-        if news:
-            self.tell(list(news))
+        """Tell what was found since the last time, a thread's later on the loop. Raises Refusal if
+        it blocks."""
+        news = list(self.found.news())
+        if self._untold is not None:
+            self._untold += news
+        elif news:
+            self.tell(news)
         blocked = self.found.blocked if self.found.failed else None
         if blocked is not None:
             index = self.rules.index(blocked.rule)
