@@ -14,6 +14,7 @@ from tokenomics.strictjson import (
     FEW_ESCAPES,
     MAX_CONTAINERS,
     MAX_DEPTH,
+    PIECE,
     BadJSON,
     dumps,
     loads,
@@ -58,11 +59,11 @@ def test_json_is_written_compact_and_in_utf_8() -> None:
         (b'["\\ude00\\ud83d"]', "half of a surrogate pair"),
         (b"\xef\xbb\xbf{}", "line 1 column 1"),
         (b"", "line 1 column 1"),
-        (b"{}\n{}", "Extra data at line 2 column 1"),
+        (b"{}\n{}", "more behind the value at line 2 column 1"),
         (b'{"a":1,}', "line 1"),
         (b"{'a':1}", "line 1"),
-        (b'"\n"', "Invalid control character"),
-        (b"01", "Extra data"),
+        (b'"\n"', "control character must be written as an escape at line 1 column 2"),
+        (b"01", "more behind the value at line 1 column 2"),
         (b"9" * 5000, "digits"),
         (b'{"a":', "line 1 column 6"),
     ],
@@ -71,6 +72,74 @@ def test_json_is_written_compact_and_in_utf_8() -> None:
 def test_what_may_not_pass_is_refused_with_the_place(text: bytes, says: str) -> None:
     with pytest.raises(BadJSON, match=says):
         loads(text)
+
+
+CASES: dict[str, tuple[bytes, str]] = {
+    "twice": (
+        b'{"a":[{"b":1},{"b":1,"b":1}]}',
+        "the key 'b' stands twice in one object at a[1].b, line 1 column 22",
+    ),
+    "NaN": (
+        b'{"messages":[{},\n{"content":NaN}]}',
+        "NaN is not a JSON number at messages[1].content, line 2 column 12",
+    ),
+    "Infinity": (
+        b'{"a b":-Infinity}',
+        "-Infinity is not a JSON number at ['a b'], line 1 column 8",
+    ),
+    "too large": (b"[0,1e999]", "a number is too large for a double at [1], line 1 column 4"),
+    "digits": (
+        b'{"seed":-' + b"9" * 5000 + b"}",
+        "a number has 5000 digits, more than 4300, at seed, line 1 column 9",
+    ),
+    "surrogate": (
+        b'{"x":"\\ud83d\\ude00","m":[{"c":"\\ud83d"}]}',
+        "a \\u escape is half of a surrogate pair at m[0].c, line 1 column 31",
+    ),
+    "deep": (
+        b'{"x":"[","metadata":' + b"[" * 300,
+        "nested deeper than 200 levels at metadata" + "[0]" * 30 + "[...",
+    ),
+    "no end": (b'{"m":["a","b\\"]}', "a string does not end that begins at m[1], line 1 column 11"),
+    "no value": (b'{"m":{"a":}}', "a value is missing at m.a, line 1 column 11"),
+    "no key": (b'{"m":{"a":1,}}', "a key in double quotes is missing at m, line 1 column 13"),
+    "no comma": (
+        b'{"m":[1 2]}',
+        "a comma, or the end of an object or list, is missing at m[0], line 1 column 9",
+    ),
+    "no colon": (b'{"m" 1}', "a colon behind a key is missing at m, line 1 column 6"),
+    "escape": (b'["\\q"]', "there is no such escape as that at [0], line 1 column 3"),
+    "hex": (b'["\\u12"]', "a \\u needs four hex digits at [0], line 1 column 4"),
+    "long key": (
+        b'{"' + b"k" * 9999 + b'":NaN}',
+        "NaN is not a JSON number at ['" + "k" * 40 + "...'], line 1 column 10004",
+    ),
+    "many": (b"[" + b"1," * 150_000 + b"NaN]", "NaN is not a JSON number"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), CASES.values(), ids=CASES)
+def test_a_fault_is_told_in_our_words_with_keys_and_indexes(text: bytes, says: str) -> None:
+    assert fault(text.decode()).startswith(says)
+
+
+def fault(text: str) -> str:
+    """What is wrong with a text, which is no JSON."""
+    with pytest.raises(BadJSON) as caught:
+        loads(text)
+    return str(caught.value)
+
+
+@given(VALUES, st.data())
+def test_every_broken_text_is_refused_with_a_place(value: Any, data: st.DataObject) -> None:
+    """Python's parser may say what is wrong in words that nobody has thought of here."""
+    text = dumps([value, {"key": value}]).decode()
+    cut = data.draw(st.integers(1, len(text) - 1))
+    odd = data.draw(st.sampled_from(["", "NaN", "}", "]]", ":", ",", '"', "\\", "\n", "[1e999"]))
+    message = fault(text[:cut] + odd)
+    assert " line " in message
+    assert "oddly" not in message
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -117,6 +186,15 @@ def test_nesting_ends_at_the_limit(opening: str, inner: str, closing: str) -> No
 )
 def test_many_brackets_are_not_deep(text: str) -> None:
     assert loads(text) == json.loads(text)
+
+
+@pytest.mark.parametrize("before", range(-3, 4))
+@pytest.mark.parametrize("escape", [r"\\", r"\"", r"\\\""])
+def test_long_texts_are_counted_in_pieces(escape: str, before: int) -> None:
+    text = "x" * (PIECE - 2 + before) + escape * 4
+    assert loads('["' + text + '",' + "[" * 199 + '"[{"' + "]" * 200)
+    with pytest.raises(BadJSON, match="deeper"):
+        loads('["' + text + '",' + "[" * 200 + '"[{"' + "]" * 201)
 
 
 @given(st.binary(max_size=40) | TEXTS.map(str.encode))
