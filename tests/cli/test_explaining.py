@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,35 @@ def test_a_path_that_the_policy_opens_needs_no_model(capsys: Capture) -> None:
     assert told["would_be"] == "sent"
 
 
+def typed(monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> None:
+    """Something to read on stdin."""
+    data = io.BytesIO(json.dumps(document).encode())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(data))
+
+
+def test_a_policy_comes_from_stdin(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, POLICY)
+    status, out, _ = explain(capsys, "--file", "-", "--body", "body.json")
+    assert status == 0
+    assert "the policy is that of stdin" in out
+    assert "matched email" in out
+
+
+def test_a_body_comes_from_stdin(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, BODY)
+    status, out, _ = explain(capsys, "--file", "policy.json", "--body", "-")
+    assert status == 0
+    assert "matched email" in out
+
+
+def test_help_says_what_each_exit_status_means(capsys: Capture) -> None:
+    status, out, _ = explain(capsys, "--help")
+    assert status == 0
+    told = out[out.index("Exit status of `explain`") :]
+    assert ": 0 if it told" in told
+    assert re.findall(r"; ([0-9]) if ", " ".join(told.split())) == ["1", "2", "3", "4", "5"]
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [
@@ -100,8 +131,19 @@ def test_a_path_that_the_policy_opens_needs_no_model(capsys: Capture) -> None:
         (("--name", "nobody", "--model", "m"), 3),
         (("--file", "body.json", "--model", "m"), 5),
         (("--model", "m"), 2),
+        (("--file", "-", "--body", "-"), 2),
+        (("--file", ".", "--model", "m"), 1),
     ],
-    ids=["no-model", "no-file", "no-body", "no-token", "no-policy", "nothing"],
+    ids=[
+        "no-model",
+        "no-file",
+        "no-body",
+        "no-token",
+        "no-policy",
+        "nothing",
+        "stdin-twice",
+        "a-folder",
+    ],
 )
 def test_bad_input_has_its_exit_status(
     capsys: Capture, words: tuple[str, ...], status: int

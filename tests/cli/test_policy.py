@@ -78,6 +78,16 @@ def test_a_policy_comes_from_stdin(
     assert lines[0].startswith("-: error: $: is not JSON: ")
 
 
+def test_a_policy_that_begins_in_centuries_is_odd(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    late = GOOD.replace("}", ', "not_before": "2999-01-01T00:00:00Z"}')
+    (tmp_path / "late.json").write_text(late)
+    status, lines, _ = check(capsys, "late.json")
+    assert status == 0
+    assert lines[0].startswith("late.json: warning: $.not_before: 2999-01-01T00:00:00Z is more")
+
+
 def test_bytes_that_are_no_text_are_invalid(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

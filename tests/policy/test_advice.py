@@ -19,11 +19,11 @@ SITE = Site({"openai": Provider("openai", "https://api.openai.com")}, "https://a
 QUIET: dict[str, Any] = {"base_key_env": "KEY", "max_tokens": 1000}
 
 
-def said(document: dict[str, Any], site: Site | None = None) -> list[str]:
+def said(document: dict[str, Any], site: Site | None = None, now: float | None = None) -> list[str]:
     """The warnings about a policy, which must be valid."""
     policy, read, faults = examine(json.dumps(document))
     assert policy is not None, faults
-    return [str(advice) for advice in advise(policy, site, read)]
+    return [str(advice) for advice in advise(policy, site, read, now)]
 
 
 def rule(**fields: Any) -> dict[str, Any]:
@@ -320,6 +320,21 @@ def test_an_unknown_provider_is_odd_only_here() -> None:
     assert "installation" not in "".join(said(document))
     own = {**document, "upstream_url": "https://own.example"}
     assert "installation" not in "".join(said(own, SITE))
+
+
+NOW = 1_800_000_000.0  # 2027-01-15
+FAR = "2028-02-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("moment", "now", "count"),
+    [(FAR, NOW, 1), (FAR, NOW + 86400 * 30, 0), (FAR, None, 0), ("2020-01-01T00:00:00Z", NOW, 0)],
+    ids=["far", "near", "no clock", "past"],
+)
+def test_a_policy_that_begins_late_is_odd(moment: str, now: float | None, count: int) -> None:
+    found = said({**QUIET, "not_before": moment}, now=now)
+    what = "is more than 366 days away: until then every request is refused"
+    assert found == [f"$.not_before: {moment} {what}"] * count
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -23,20 +24,30 @@ from tokenomics.policy.route import Target
 from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339
 
+STDIN = "-"
+EXIT_STATUS = """Exit status of `explain`: 0 if it told what would become of the request, also where
+it would be refused (--json: `would_be`); 1 if a file cannot be read; 2 if an option or the model is
+missing; 3 if a file or the token does not exist; 4 if several tokens are meant; 5 if the policy or
+the config is not valid."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--hash", metavar="PREFIX", help="a token, at least 6 hex digits")
     which.add_argument("--name", help="a token by its name")
-    which.add_argument("--file", metavar="POLICY", help="a policy file instead of a token's")
+    which.add_argument(
+        "--file", metavar="POLICY", help="a policy file instead of a token's; - for stdin"
+    )
     parser.add_argument("--model", default="", help="the model that is asked for; else the body's")
-    parser.add_argument("--body", metavar="FILE", help="a request body to look at")
+    parser.add_argument("--body", metavar="FILE", help="a request body to look at; - for stdin")
     parser.add_argument("--path", default="/v1/chat/completions", help="the path it is sent to")
 
 
 def run(context: Context, args: argparse.Namespace) -> int:
-    """Print the steps. Raises NotFound, Ambiguous, Invalid or Failed."""
+    """Print the steps. Raises UsageError, NotFound, Ambiguous, Invalid or Failed."""
+    if args.file == STDIN == args.body:
+        raise UsageError("--file and --body cannot both be stdin")
     told = Explanation()
     policy = _policy(context, args, told)
     if told.refusal is None:
@@ -51,7 +62,7 @@ def _policy(context: Context, args: argparse.Namespace, told: Explanation) -> Po
     """The policy, and the step that finds it."""
     if args.file is not None:
         policy = parse_policy(_bytes(args.file).decode("utf-8", "replace"))
-        told.add("token", f"none; the policy is {args.file}", *_conditions(policy))
+        told.add("token", f"none; the policy is {_named(args.file)}", *_conditions(policy))
         return policy
     database = open_database(context)
     entry = find(database, args)
@@ -114,9 +125,13 @@ def _reach(endpoint: Endpoint, target: Target) -> None:
     origin_of(target.provider, endpoint.speaks)
 
 
+def _named(name: str) -> str:
+    return "that of stdin" if name == STDIN else name
+
+
 def _bytes(name: str) -> bytes:
     try:
-        return Path(name).read_bytes()
+        return sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
     except FileNotFoundError:
         raise NotFound(f"{name}: there is no such file") from None
     except OSError as e:

@@ -10,7 +10,10 @@ proxy does the same for a live request with its counts: header `x-tokenomics-exp
 admin.auth.password in `x-tokenomics-admin`.
 
 Exit status of `check`: 0 if all are valid, warnings or not; 5 if one is not; 3 if a file does not
-exist.
+exist; 1 if one cannot be read.
+
+Exit status of `explain`: 0 if it told what would become of the request, also where it would be
+refused; what else there is says `tokenomics policy explain --help`.
 
 examples:
   tokenomics policy check lead-engineer.json
@@ -18,12 +21,14 @@ examples:
   tokenomics policy explain --name alice --model gpt-4o --body request.json
   tokenomics policy explain --file contractor.json --model o3 --path /v1/responses
   tokenomics token get --name alice --json | jq .policy | tokenomics policy check -
+  jq .model_aliases={} contractor.json | tokenomics policy explain --file - --model o3
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +38,6 @@ from tokenomics.errors import Failed, Invalid, NotFound
 from tokenomics.policy.advice import Advice, advise
 from tokenomics.policy.route import Site
 from tokenomics.policy.schema import Fault, examine
-
-STDIN = "-"
 
 
 class Verdict(NamedTuple):
@@ -53,7 +56,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("files", nargs="+", metavar="FILE", help="a policy in JSON; - for stdin")
     what = commands.add_parser(
-        "explain", help="what would become of a request, and why", prog=f"{parser.prog} explain"
+        "explain",
+        help="what would become of a request, and why",
+        prog=f"{parser.prog} explain",
+        epilog=explaining.EXIT_STATUS,
     )
     explaining.configure(what)
 
@@ -83,7 +89,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
 def _read(name: str) -> str:
     """The text of a file or of stdin. Raises NotFound, Invalid or Failed."""
     try:
-        return sys.stdin.read() if name == STDIN else Path(name).read_text("utf-8")
+        return sys.stdin.read() if name == explaining.STDIN else Path(name).read_text("utf-8")
     except FileNotFoundError:
         raise NotFound(f"{name}: there is no such file") from None
     except UnicodeDecodeError as e:
@@ -106,7 +112,8 @@ def _site(context: Context) -> Site | None:
 
 def _judge(name: str, text: str, site: Site | None) -> Verdict:
     policy, document, faults = examine(text)
-    return Verdict(name, faults, [] if policy is None else advise(policy, site, document))
+    advice = [] if policy is None else advise(policy, site, document, time.time())
+    return Verdict(name, faults, advice)
 
 
 def _row(verdict: Verdict) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tokenomics.policy.model import Entry, ModelSet, Policy, RateRule
 from tokenomics.policy.places import entry_paths
 from tokenomics.policy.route import Site, allows, choose, resolve
 from tokenomics.policy.rule_advice import rules_that_add_nothing, rules_that_match_wrongly
+from tokenomics.units import SECONDS, rfc3339
 
 
 class Advice(NamedTuple):
@@ -31,22 +32,28 @@ class Advice(NamedTuple):
 
 Found = Iterator[tuple[str, str]]
 SHORT_TIMEOUT = 2.0  # seconds; few models begin to answer sooner
+FAR_DAYS = 366  # a token that is not valid for so long is hardly made today
 PLACEHOLDERS = ("{token_hash}", "{date}")
 SECRETS = ("aws_key", "api_key", "private_key", "github_token", "connection_string")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def advise(
-    policy: Policy, site: Site | None = None, document: Mapping[str, Any] | None = None
+    policy: Policy,
+    site: Site | None = None,
+    document: Mapping[str, Any] | None = None,
+    now: float | None = None,
 ) -> list[Advice]:
     """Everything that is odd about a valid policy. `site` is the installation that it is meant for,
-    `document` what it was read from; without them less can be told."""
+    `document` what it was read from, `now` an epoch second; without them less can be told."""
     out = [Advice(*found) for check in _CHECKS for found in check(policy)]
     if site is not None:
         out += [Advice(*found) for found in _unknown_providers(policy, site)]
         out += [Advice(*found) for found in _unknown_prices(policy, site)]
     if document is not None:
         out += [Advice(*found) for found in _written(document)]
+    if now is not None:
+        out += [Advice(*found) for found in _begins_late(policy, now)]
     return list(dict.fromkeys(out))
 
 
@@ -248,6 +255,12 @@ def _connections(policy: Policy) -> Found:
     for path in policy.endpoints:
         if path in ("/*", "*"):
             yield "$.endpoints", "opens every endpoint of the provider, also those for its account"
+
+
+def _begins_late(policy: Policy, now: float) -> Found:
+    if policy.not_before > now + FAR_DAYS * SECONDS["d"]:
+        message = f"{rfc3339(policy.not_before)} is more than {FAR_DAYS} days away: until then"
+        yield "$.not_before", f"{message} every request is refused"
 
 
 def _addresses(policy: Policy) -> Found:
