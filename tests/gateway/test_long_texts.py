@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from threading import Event, Lock, get_ident
@@ -125,6 +126,22 @@ async def test_a_body_of_many_values_is_read_beside_the_loop(value: str) -> None
         ask = await read(CHAT, body, HEAD)
         assert seen, "the loop went on meanwhile"
     assert len(ask.document["metadata"]) >= FEW_VALUES
+
+
+async def test_no_garbage_is_looked_for_while_a_body_is_read() -> None:
+    loop, threads = get_ident(), []
+
+    def collecting(phase: str, _info: dict[str, int]) -> None:
+        if phase == "start" and get_ident() != loop:
+            threads.append(get_ident())
+
+    gc.callbacks.append(collecting)
+    try:
+        await read(CHAT, body_with(",".join(["[]"] * 100_000)), HEAD)
+    finally:
+        gc.callbacks.remove(collecting)
+    assert len(threads) < 10, "once a thousand lists without it"
+    assert gc.isenabled()
 
 
 async def test_a_body_of_more_values_than_anybody_sends_is_refused() -> None:
