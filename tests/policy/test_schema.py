@@ -400,7 +400,7 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
         {"rules": [{"type": "jailbreak", "action": "mask", "threshold": 0}]},
         [
             "$.rules[0].threshold: must be above 0 and at most 100, not 0",
-            "$.rules[0].action: a jailbreak rule judges a whole text: use fail or warn",
+            "$.rules[0].action: a jailbreak rule judges a whole text: use fail, warn or log",
         ],
     ),
     "rule-keys-of-another-type": (
@@ -443,6 +443,13 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
     "rate-empty": (
         {"rate_limit": {"rules": [{}]}},
         ["$.rate_limit.rules[0]: needs requests or tokens"],
+    ),
+    "rate-zero": (
+        {"rate_limit": {"rules": [{"requests": 0}, {"requests": 0, "tokens": 0}]}},
+        [
+            "$.rate_limit.rules[0]: requests: must be at least 1",
+            "$.rate_limit.rules[1]: requests and tokens: must be at least 1",
+        ],
     ),
     "rate-null": (
         {"rate_limit": {"rules": [None]}},

@@ -52,6 +52,7 @@ class _Passage:
     reply: Reply
     reader: StreamReader
     inflate: Inflate | None
+    output: Output | None
     screens: ScreenedStream | None
     collect: bool
     ending: Ending | None
@@ -93,7 +94,10 @@ class _Passage:
     async def _write(self, events: bytes) -> None:
         if not events:
             return
-        await self._show(self.screens.feed(events) if self.screens else events)
+        shown = events
+        if self.output is not None and self.screens is not None:
+            shown = await self.output.screened(self.screens, events)
+        await self._show(shown)
 
     async def _show(self, shown: bytes) -> None:
         if self.ending is not None:
@@ -207,7 +211,7 @@ class Relay:
         end = None
         if self.allows is not None:
             end = ending(name, self.ask.choices, usage_asked=self.ask.usage_asked)
-        passage = _Passage(self.reply, reader, inflate, screens, self.keep_text, end)
+        passage = _Passage(self.reply, reader, inflate, self.output, screens, self.keep_text, end)
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
         problem: Refusal | None = None
         try:

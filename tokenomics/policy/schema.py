@@ -170,7 +170,8 @@ class _Reader:
         if type_ == "keyword" and not keywords:
             self.fault(path, "a keyword rule needs keywords")
         if type_ == "jailbreak" and action == "mask":
-            self.fault(f"{path}.action", "a jailbreak rule judges a whole text: use fail or warn")
+            message = "a jailbreak rule judges a whole text: use fail, warn or log"
+            self.fault(f"{path}.action", message)
         self._no_other_types_keys(type_, value, path)
         words = keyword_pattern(keywords) if keywords else None
         return Rule(
@@ -194,7 +195,8 @@ class _Reader:
         found = self.object(value, path, _RATE_RULE, {})
         requests, tokens = found.get("requests", 0), found.get("tokens", 0)
         if isinstance(value, dict) and not requests and not tokens:
-            self.fault(path, "needs requests or tokens")
+            zero = " and ".join(key for key in ("requests", "tokens") if found.get(key) == 0)
+            self.fault(path, f"{zero}: must be at least 1" if zero else "needs requests or tokens")
         return model.RateRule(
             requests, tokens, found.get("window", 60.0), found.get("strategy", "sliding")
         )
