@@ -112,6 +112,39 @@ async def test_what_was_read_as_json_goes_on_as_that(tmp_path: Path, kind: str) 
     assert upstream.last.get("content-type") == ["application/json"]
 
 
+def tool_call(arguments: str) -> dict[str, Any]:
+    function = {"name": "f", "arguments": arguments}
+    return {"id": "c", "type": "function", "function": function}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [tool_call('{"to": "a", "to": "jane.doe\\u0040example.org"}')],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": '{"to": "jane.doe\\u0040example.org"}'},
+        {"role": "tool", "tool_call_id": "c", "content": '"{\\"jane.doe\\\\u0040example.org"}'},
+        {"role": "user", "content": "https://a.example/?to=jane.doe%40example.org"},
+    ],
+    ids=["twice", "result", "json-in-json", "url"],
+)
+@pytest.mark.parametrize("action", ["mask", "fail"])
+async def test_escapes_hide_no_address(
+    tmp_path: Path, message: dict[str, Any], action: str
+) -> None:
+    async with provider() as upstream, proxy(tmp_path, upstream, rules(action)) as gateway:
+        answer = await gateway.post({"model": "m", "messages": [message]})
+        sent = upstream.last.body.decode() if upstream.seen else ""
+        row = await gateway.row()
+    assert answer.status == (200 if action == "mask" else 403)
+    assert row["rules"] == [f"pii:{action}"]
+    assert "jane" not in sent
+    assert ("[REDACTED]" in sent) == (action == "mask")
+
+
 # Answers
 
 

@@ -3,22 +3,26 @@
 A request holds hundreds of short texts, and each search costs a microsecond before it begins: short
 texts are searched together, joined by line breaks, and one by one only where that found something.
 In joined texts a pattern may match what it matches in no text alone, but never less.
+
+A text with escapes is also looked at with them undone, near them: see `escapes`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from tokenomics.policy.detectors import fold
+from tokenomics.policy.escapes import Unescaped, may_hold_escapes, unescaped
 from tokenomics.policy.jailbreak import signals
 from tokenomics.policy.plan import Group, Look, Plan, plan_for
 from tokenomics.policy.rules import Found, Inspection, Rule
 from tokenomics.policy.views import View
 
 SHORT = 1024  # characters; a longer text is worth a search of its own
+WHOLE = 4096  # characters of a text with escapes that are all looked at, not only near those
 BLOCK = 32 << 10  # characters of short texts that are searched together
 # How far from the seam between two texts a match across it is looked for, in characters.
 SEAM = 512
@@ -57,6 +61,8 @@ def inspect(
     if plan.groups:
         for block in _blocks(texts):
             _search_block(plan, texts, block, found, edits)
+    undone = _undone(texts, joins)
+    hidden = _hidden(plan, undone, found)
     masked = list(texts)
     for first, last in joins:
         together = texts[first:last]
@@ -67,12 +73,17 @@ def inspect(
             for edit in edits.pop(i, ())
         ]
         own += _across(plan, "".join(together), starts[1:-1], found)
+        own += hidden.pop(first, ())
         masked[first:last] = _cut(together, sorted(own), plan.rules)
+    for i, own in hidden.items():
+        edits.setdefault(i, []).extend(own)
     for i, own in edits.items():
         [masked[i]] = _cut([texts[i]], sorted(own), plan.rules)
     if plan.judges:
         for first, last in _units(len(texts), joins):
             judge(plan, signals(fold("".join(texts[first:last]))[0]), found)
+        for plain in undone.values():
+            judge(plan, signals(fold(plain.text)[0]), found)
     return Inspection(found.findings, tuple(masked), found.blocked)
 
 
@@ -95,6 +106,21 @@ def _units(count: int, joins: Sequence[tuple[int, int]]) -> Iterator[tuple[int, 
         if last > first:
             yield first, last
         at = last
+
+
+def _units_of(texts: Iterable[int], joins: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The units that some texts, given in order, are in; each once."""
+    last = 0
+    for i in texts:
+        if i >= last:
+            k = bisect_right(joins, i, key=_first) - 1
+            within = k >= 0 and i < joins[k][1]
+            first, last = joins[k] if within else (i, i + 1)
+            yield first, last
+
+
+def _first(unit: tuple[int, int]) -> int:
+    return unit[0]
 
 
 # Finding
@@ -189,13 +215,20 @@ def take(
 def _across(plan: Plan, whole: str, seams: list[int], found: Found) -> Iterator[Edit]:
     """What lies across the places where texts meet."""
     for first, last in _windows(seams, len(whole)):
-        for group in plan.groups:
-            view = _window(group, whole, first, last)
-            for look in _opened(group, view.data, found):
-                for start, end in look.pattern.matches(view.data, view.first, view.last):
-                    spans = [(a + first, b + first) for a, b in look.spans(view, start, end)]
-                    across = [(a, b) for a, b in spans if _between(seams, a, b)]
-                    yield from take(plan, look, across, False, found)
+        for look, spans in _in_window(plan, whole, first, last, found):
+            across = [(a, b) for a, b in spans if _between(seams, a, b)]
+            yield from take(plan, look, across, False, found)
+
+
+def _in_window(
+    plan: Plan, whole: str, first: int, last: int, found: Found
+) -> Iterator[tuple[Look, list[tuple[int, int]]]]:
+    """What matches in a part of a text."""
+    for group in plan.groups:
+        view = _window(group, whole, first, last)
+        for look in _opened(group, view.data, found):
+            for start, end in look.pattern.matches(view.data, view.first, view.last):
+                yield look, [(a + first, b + first) for a, b in look.spans(view, start, end)]
 
 
 def _windows(seams: list[int], size: int) -> Iterator[tuple[int, int]]:
@@ -223,6 +256,55 @@ def _between(seams: list[int], start: int, end: int) -> bool:
     """Whether one of the seams lies inside."""
     i = bisect_right(seams, start)
     return i < len(seams) and seams[i] < end
+
+
+# Escapes
+
+
+def _undone(texts: Sequence[str], joins: Sequence[tuple[int, int]]) -> dict[int, Unescaped]:
+    """The texts that have escapes, with those undone, by their index. Joined ones are one."""
+    marked = [i for i, text in enumerate(texts) if may_hold_escapes(text)]
+    found: dict[int, Unescaped] = {}
+    for first, last in _units_of(marked, joins):
+        plain = unescaped("".join(texts[first:last]))
+        if plain is not None:
+            found[first] = plain
+    return found
+
+
+def _hidden(plan: Plan, undone: Mapping[int, Unescaped], found: Found) -> dict[int, list[Edit]]:
+    """What is masked of the texts as they are where their escapes are not."""
+    short = [i for i, plain in undone.items() if len(plain.text) <= WHOLE]
+    texts = [undone[i].text for i in short]
+    made: dict[int, list[Edit]] = {}
+    for block in _blocks(texts) if plan.groups else ():
+        _search_block(plan, texts, block, found, made)
+    edits = {short[k]: own for k, own in made.items()}
+    for i, plain in undone.items():
+        if len(plain.text) > WHOLE and _may_match(plan, plain, found):
+            edits[i] = [
+                edit
+                for first, last in plain.windows()
+                for look, spans in _in_window(plan, plain.text, first, last, found)
+                for edit in take(plan, look, spans, False, found)
+            ]
+    return {i: [_back(undone[i], edit) for edit in own] for i, own in edits.items()}
+
+
+def _may_match(plan: Plan, plain: Unescaped, found: Found) -> bool:
+    """Whether anything is worth a search of its own, by one search of all windows together."""
+    near = "\n".join([plain.text[first:last] for first, last in plain.windows()])
+    for group in plan.groups:
+        data = group.view(near).data
+        for look in _opened(group, data, found):
+            if look.loose is None or look.loose.search(data) is not None:
+                return True
+    return False
+
+
+def _back(plain: Unescaped, edit: Edit) -> Edit:
+    """The same edit of the text that has the escapes."""
+    return Edit(plain.place(edit.start), -plain.place(edit.end), edit.rule)
 
 
 # Masking

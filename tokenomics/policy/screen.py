@@ -2,8 +2,9 @@
 
 A `Screen` gives out what can no longer be part of a match and keeps what can. Law: whatever the
 pieces, what comes out together is what `scan.inspect` makes of the whole, and so are the findings,
-as long as no match grows beyond the bound below. Where a failing rule matches, what came out is a
-beginning of what stands before its match.
+as long as no match grows beyond the bound below and the text holds no escapes: those are undone in
+whole texts only, and by `dialects.jsonscreen` in the arguments of tools. Where a failing rule
+matches, what came out is a beginning of what stands before its match.
 
 The bound: of one possible match no more than HOLD bytes are kept (16 KiB for a key block), and at
 most a sixteenth more before that is seen. One that grows beyond it is decided as if the text ended
