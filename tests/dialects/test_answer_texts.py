@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.dialects.bodies import BYTES, MESSAGES, RESPONSES
+from tests.dialects.golden_streams import STREAMS, documents
 from tests.dialects.test_markers import MARK, MASK, marked, matches, places
 from tokenomics import strictjson
 from tokenomics.dialects.answers import answer_texts, with_instructions, without_logprobs
@@ -88,7 +89,7 @@ NOT_SEEN = [
     *"*.file_data choices.*.audio.data content.1.data *.input_audio.data".split(),
     "output.20.result",
 ]
-SEEN = ["*.arguments.*", "content.*.input.*"]
+SEEN = ["*.arguments.*", "content.*.input.*", "*.attributes.*", "*.env.*"]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -115,6 +116,40 @@ def test_a_marker_as_a_key_of_a_tools_own_json_is_found(place: tuple[str]) -> No
     block: dict[str, Any] = {"type": "tool_use", "arguments": '{"a": 1}', "input": {"a": 1}}
     block[place[0]] = json.dumps({MARK: 1}) if place[0] == "arguments" else {MARK: 1}
     assert MARK in [text.value for text in answer_texts({"content": [block]})]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"message": {MARK: 1}}]},
+        {"choices": [{"logprobs": {"top_logprobs": [{MARK: -0.5}]}}]},
+        {"output": [{"type": "file_search_call", "results": [{"attributes": {MARK: 5}}]}]},
+        {"results": [{"document": {"text": "a", MARK: "b"}}]},
+        {"type": "response.completed", "response": {"output": [], MARK: 1}},
+        {MARK: None},
+    ],
+    ids=["message", "logprobs", "attributes", "document", "response", "top"],
+)
+def test_a_marker_as_a_key_that_no_dialect_has_is_found(answer: dict[str, Any]) -> None:
+    texts = answer_texts(answer)
+    assert MARK in [text.value for text in texts]
+    shown = masked(answer, texts, [text.value.replace(MARK, MASK) for text in texts])
+    assert MARK not in json.dumps(shown)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_dialects_own_keys_are_no_texts(name: str) -> None:
+    found = [text.path for text in answer_texts(ANSWERS[name])]
+    keys = [path for path in found if isinstance(path[-1], Key)]
+    free = {"input", "arguments", "env", "attributes", "document", "input_schema"}
+    assert [path for path in keys if not free.intersection(path)] == []
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_events_own_keys_are_no_texts(name: str) -> None:
+    for event in documents(STREAMS[name][0](5)):
+        keys = [text.path for text in answer_texts(event) if isinstance(text.path[-1], Key)]
+        assert [path for path in keys if "arguments" not in path] == []
 
 
 @pytest.mark.parametrize(

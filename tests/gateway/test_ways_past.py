@@ -192,6 +192,33 @@ async def test_an_error_of_the_proxy_does_not_say_what_the_answer_held(tmp_path:
     assert EMAIL not in answer.body.decode()
 
 
+@pytest.mark.parametrize("action", ["mask", "fail"])
+async def test_a_key_of_an_answer_is_a_text(tmp_path: Path, action: str) -> None:
+    document = completion()
+    document["choices"][0]["message"]["extra"] = {EMAIL: True}
+    async with (
+        provider(answers(document)) as upstream,
+        proxy(tmp_path, upstream, rules(action)) as gateway,
+    ):
+        answer = await gateway.post()
+    assert answer.status == (200 if action == "mask" else 403)
+    assert EMAIL not in answer.body.decode()
+
+
+@pytest.mark.parametrize("action", ["mask", "fail"])
+@pytest.mark.parametrize("line", [b": to %b\n\n", b"event: to %b\n"], ids=["comment", "name"])
+async def test_lines_beside_the_data_are_texts(tmp_path: Path, line: bytes, action: str) -> None:
+    script = streams(b": ping\n\n", line % EMAIL.encode() + chunk("Hi"), chunk(None, "stop"), DONE)
+    async with (
+        provider(script) as upstream,
+        proxy(tmp_path, upstream, rules(action)) as gateway,
+    ):
+        answer = await gateway.post(said("Hi", stream=True))
+    assert EMAIL not in answer.body.decode()
+    assert (answer.events[-1] == "[DONE]") == (action == "mask")
+    assert (b": ping\n\n" in answer.body) == (action == "mask")
+
+
 RAW = b'data: {"x":"%b","choices":[{"index":0,"delta":{"content":"to jane.doe@exam"}}]}\n\n'
 
 

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from tokenomics import strictjson
+from tokenomics.dialects.names import ANSWER_KEYS, COUNTED, FREE
 from tokenomics.dialects.texts import OWN_JSON, Text, Words, replaced, walk
 from tokenomics.dialects.usage import Usage, read_usage
 
@@ -28,7 +29,10 @@ _SKIP = frozenset(
     " file_url phase call_id item_id tool_use_id tool_call_id response_id previous_response_id"
     " file_id container_id system_fingerprint service_tier provider media_type format".split()
 )
-WORDS = Words(frozenset(), _SKIP, keys=False, below={"input": OWN_JSON})
+_COUNTED = Words(frozenset(), _SKIP, keys=False)
+WORDS = Words(
+    ANSWER_KEYS, _SKIP, below=dict.fromkeys(FREE, OWN_JSON) | dict.fromkeys(COUNTED, _COUNTED)
+)
 # Sound in pieces: the key of its base64, by the type of the event. Chat's has no type.
 _SOUND = {
     "speech.audio.delta": ("audio",),

@@ -23,6 +23,8 @@ from tokenomics.dialects.texts import Path, masked, replaced
 
 _BOM = b"\xef\xbb\xbf"  # which a client drops before a stream's first line
 _EVENT_LINE = re.compile(rb"(?m)^event:.*$")
+_ID = re.compile(rb"id: ?[0-9]{1,6}")  # of an event, counted
+MAX_FINE = 64  # lines that are remembered; the dialects have about so many events
 _BRACKETS = re.compile(r"""\\\\.|["\[\]{}]""", re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _CHAT_TEXTS = ("content", "reasoning_content", "reasoning", "reasoning_details", "refusal")
@@ -232,6 +234,7 @@ class ScreenedStream:
         self._added = 0  # events of ours, which shift the numbers of those that follow
         self._number = 0  # of the last event that had one
         self._began = False
+        self._fine: set[bytes] = set()  # lines beside data in which nothing was found
 
     def feed(self, block: bytes) -> bytes:
         """Whole events, as they may go out. Raises what a screen raises; then nothing of `block`
@@ -245,16 +248,17 @@ class ScreenedStream:
         return b"".join(self._flush(()))
 
     def _event(self, raw: bytes, data: bytes) -> bytes:
-        if not data:
-            return raw
         # A client takes what stands in a line of any end for the event's data, and so do we.
-        lines = b"\n".join([line for line in raw.splitlines() if line[:4] != b"data"])
-        lines = lines.rstrip(b"\n")
+        own = [line for line in raw.splitlines() if line[:5] != b"data:"]
+        heads = [self._head(line) for line in own]
+        lines = b"\n".join([line for line in heads if line])
+        if not data:
+            return raw if heads == own else lines + b"\n\n"
         text = data.decode("utf-8", "replace")  # bytes that are no text must not hide the rest
         document = _loads(text)
         if not isinstance(document, dict):
             flushed = self._flush(()) if data.strip() == b"[DONE]" else []
-            return b"".join([*flushed, self._plain(raw, lines, data)])
+            return b"".join([*flushed, self._plain(raw if heads == own else b"", lines, data)])
         shown, slots = self._rewritten(document, lines)
         out = []
         for prefix in self._form.closes(document):
@@ -262,7 +266,8 @@ class ScreenedStream:
         if self._instructions is not None:
             shown[0] = with_instructions(shown[0], self._instructions[0])
         final = self._numbered(shown[0])
-        same = final == document and "\ufffd" not in text and not _SURROGATE.search(text)
+        same = final == document and heads == own and "\ufffd" not in text
+        same = same and not _SURROGATE.search(text)
         return b"".join([*out, raw if same else self._written(lines, final)])
 
     def _rewritten(
@@ -321,11 +326,24 @@ class ScreenedStream:
             out.append(self._written(_named(channel.lines, extra), extra))
         return out
 
+    def _head(self, line: bytes) -> bytes:
+        """A line beside the data, as it may be shown: a comment keeps the connection open without
+        what it says."""
+        if not line or line in self._fine or _ID.fullmatch(line):
+            return line
+        text = line.decode("utf-8", "replace")
+        if self._inspect([text])[0] != text:
+            return line[:1] if line[:1] == b":" else b""
+        if len(self._fine) < MAX_FINE:
+            self._fine.add(line)
+        return line
+
     def _plain(self, raw: bytes, lines: bytes, data: bytes) -> bytes:
-        """An event whose data is no object: `[DONE]`, or text of some kind."""
+        """An event whose data is no object: `[DONE]`, or text of some kind. `raw` is empty if it
+        may not go on as it came."""
         text = data.decode("utf-8", "replace")
         shown = self._inspect([text])[0]
-        if shown == text:
+        if raw and shown == text:
             return raw
         return self._written(lines, *shown.replace("\r", "\n").split("\n"))
 
