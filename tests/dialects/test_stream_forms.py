@@ -58,12 +58,27 @@ def test_a_stream_that_is_cut_before_its_end_is_not_done(name: str) -> None:
 
 @each_form
 def test_a_refusal_as_an_event_is_read_as_a_failure(name: str) -> None:
-    raw = FORMS[name].error(Refusal("content_blocked", "no: é"), "req_1")
+    raw = FORMS[name].error(Refusal("content_blocked", "no: é"), "req_1", b"")
     _, reader = follow(name, raw, 1)
     assert reader.failed
     document: Any = documents(raw)[0]
     assert "no: é" in json.dumps(document, ensure_ascii=False)
     assert document["type" if name in ("anthropic", "responses") else "error"]
+
+
+@pytest.mark.parametrize(
+    ("last", "number"),
+    [
+        (b"", 0),
+        (b": comment\n\n", 0),
+        (STREAMS["responses"][0](3), len(documents(STREAMS["responses"][0](3)))),
+        (event(b'{"sequence_number": 7, "delta": "\\"sequence_number\\": 9"}'), 8),
+    ],
+    ids=["none", "comment", "golden", "said"],
+)
+def test_an_error_follows_on_the_events_before_it(last: bytes, number: int) -> None:
+    raw = FORMS["responses"].error(Refusal("content_blocked", "no"), "req_1", last)
+    assert documents(raw)[0]["sequence_number"] == number
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_half_an_event_at_the_end_does_not_go_on() -> None:
 @pytest.mark.parametrize(
     ("event", "failed"),
     [
-        (OPENAI.error(Refusal("upstream_invalid", "no"), ""), True),
+        (OPENAI.error(Refusal("upstream_invalid", "no"), "", b""), True),
         (b'data:{"error": "no"}\n\n', True),
         (b"event: error\ndata: {}\n\n", True),
         (chunk('data: {"error": 1}'), False),
@@ -165,7 +165,7 @@ EVENTS = [chunk("Hello"), chunk("é😀"), chunk(LIE), USAGE_CHUNK, chunk("x", u
 EVENTS += [
     b": ping\n\n",
     b"\n",
-    OPENAI.error(Refusal("upstream_invalid", "no"), ""),
+    OPENAI.error(Refusal("upstream_invalid", "no"), "", b""),
     b"data: no JSON\ndata: 2\n\n",
 ]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.http import Answer, ask, until
 from tests.support.node import POLICY, Proxy, proxy
 from tests.support.shapes import response_document
-from tests.support.upstream import DONE, answers, chunk, completion, fails, provider, streams
+from tests.support.upstream import DONE, answers, chunk, completion, event, fails, provider, streams
 
 EMAIL = "jane.doe@example.org"
 CARD = 4111111111111111
@@ -240,6 +240,22 @@ async def test_events_may_end_with_mixed_line_ends(tmp_path: Path) -> None:
         answer = await gateway.post(said("Hi", stream=True))
     assert answer.whole
     assert _content(answer) == "to [REDACTED], now"
+
+
+@pytest.mark.parametrize("blocked", [True, False], ids=["rule", "broken"])
+async def test_the_error_of_a_response_has_the_next_number(tmp_path: Path, blocked: bool) -> None:
+    script = streams(*[_delta(i, text) for i, text in enumerate(["Hi", " to", f" {EMAIL} now"])])
+    policy = rules("fail") if blocked else POLICY
+    async with provider(script) as upstream, proxy(tmp_path, upstream, policy) as gateway:
+        answer = await gateway.post({"model": "m", "input": "Hi", "stream": True}, "/v1/responses")
+    numbers = [json.loads(data)["sequence_number"] for data in answer.events]
+    assert json.loads(answer.events[-1])["type"] == "error"
+    assert numbers == list(range(len(numbers)))
+
+
+def _delta(number: int, text: str) -> bytes:
+    kind = "response.output_text.delta"
+    return event({"type": kind, "item_id": "i", "delta": text, "sequence_number": number})
 
 
 def _content(answer: Answer) -> str:

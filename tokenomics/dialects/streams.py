@@ -17,6 +17,8 @@ from tokenomics.errors import Refusal
 
 SAMPLE_BYTES = 4096  # of a stream, by which the frame around its texts is known
 _USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
+# In a text of the model's its quotes would be escaped.
+_SEQUENCE = re.compile(rb'"sequence_number"\s*:\s*([0-9]{1,15})')
 _ERROR_LINE = re.compile(rb"(?m)^event: ?error\r?$")
 
 
@@ -26,7 +28,8 @@ class Form:
     `ends` tells of an event's data, and its document if it is JSON, whether it does; `failed`
     whether the provider says that it failed; `usage` finds the usage object, `generated` the
     strings that were generated; `text` what the
-    assistant says; `error` makes a refusal an event; `open_ended` ones end with their body."""
+    assistant says; `error` makes a refusal an event, to follow on the events that went out last;
+    `open_ended` ones end with their body."""
 
     marks: tuple[bytes, ...]
     ends: Callable[[bytes, Any], bool]
@@ -34,7 +37,7 @@ class Form:
     usage: Callable[[Mapping[str, Any]], Any]
     generated: re.Pattern[bytes]
     text: Callable[[Any], list[str]]
-    error: Callable[[Refusal, str], bytes]
+    error: Callable[[Refusal, str, bytes], bytes]
     open_ended: bool = False
 
     def texts_in(self, block: bytes) -> list[str]:
@@ -49,7 +52,7 @@ class Form:
 # OpenAI: https://platform.openai.com/docs/api-reference/chat-streaming
 
 
-def _openai_error(refusal: Refusal, _request_id: str) -> bytes:
+def _openai_error(refusal: Refusal, _request_id: str, _last: bytes) -> bytes:
     return event(openai.error_body(refusal))
 
 
@@ -80,9 +83,13 @@ def _response_text(document: Any) -> list[str]:
     return []
 
 
-def _response_error(refusal: Refusal, _request_id: str) -> bytes:
+def _response_error(refusal: Refusal, _request_id: str, last: bytes) -> bytes:
     error = {"code": refusal.code, "message": refusal.message, "param": refusal.param}
-    return named_event("error", strictjson.dumps({"type": "error", **error, "sequence_number": 0}))
+    numbers = _SEQUENCE.findall(last)
+    number = int(numbers[-1]) + 1 if numbers else 0
+    return named_event(
+        "error", strictjson.dumps({"type": "error", **error, "sequence_number": number})
+    )
 
 
 RESPONSES = Form(
@@ -109,7 +116,7 @@ def _message_text(document: Any) -> list[str]:
     return [text] if isinstance(text, str) else []
 
 
-def _message_error(refusal: Refusal, request_id: str) -> bytes:
+def _message_error(refusal: Refusal, request_id: str, _last: bytes) -> bytes:
     return named_event("error", anthropic.error_body(refusal, request_id))
 
 

@@ -47,7 +47,7 @@ class Receipt:
 @dataclass(slots=True)
 class _Passage:
     """From a provider's bytes to a client's: decoded, followed, screened. `ending` follows it too,
-    if it may have to be ended before its time."""
+    if it may have to be ended before its time; `last` is what went to the client last."""
 
     reply: Reply
     reader: StreamReader
@@ -58,6 +58,7 @@ class _Passage:
     ending: Ending | None
     spent: bool = False  # it may not go on
     texts: list[str] = field(default_factory=list)
+    last: bytes = b""
 
     @property
     def plain(self) -> bool:
@@ -105,6 +106,7 @@ class _Passage:
         if self.collect:
             self.texts += self.reader.form.texts_in(shown)
         await self.reply.write(shown)
+        self.last = shown or self.last
 
 
 @dataclass(slots=True)
@@ -235,7 +237,7 @@ class Relay:
         self.outcome.code = problem.code
         # A provider's own error event has gone out, unless a rule held it back.
         if problem.code == "content_blocked" or not reader.failed:
-            error = FORMS[name].error(problem, self.outcome.id)
+            error = FORMS[name].error(problem, self.outcome.id, passage.last)
             await self.reply.write(error)
 
     async def _stop(self, passage: _Passage, receipt: Receipt) -> Refusal | None:
@@ -289,6 +291,7 @@ class Relay:
                         if passage.ending is not None:
                             passage.ending.watch(chunks)
                         await self.reply.write_chunks(chunks)
+                        passage.last = chunks
                         if self.allows is not None and not await self.allows(reader):
                             passage.spent = True
                             return None
