@@ -145,6 +145,16 @@ async def test_escapes_hide_no_address(
     assert ("[REDACTED]" in sent) == (action == "mask")
 
 
+@pytest.mark.parametrize("word", ["Zürich", "Zu\u0308rich"], ids=["composed", "apart"])
+@pytest.mark.parametrize("text", ["ZÜRICH", "Zu\u0308rich"], ids=["composed", "apart"])
+async def test_a_keyword_has_accents_in_every_form(tmp_path: Path, word: str, text: str) -> None:
+    rule = {"name": "k", "type": "keyword", "keywords": [word], "action": "fail"}
+    policy = {**POLICY, "rules": [rule]}
+    async with provider() as upstream, proxy(tmp_path, upstream, policy) as gateway:
+        answer = await gateway.post(said(f"to {text}"))
+    assert (answer.status, answer.code, upstream.seen) == (403, "content_blocked", [])
+
+
 # Answers
 
 

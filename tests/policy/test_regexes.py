@@ -53,6 +53,10 @@ def test_a_pattern_that_hangs_others_is_linear() -> None:
         ("two words", ["Two Words"], ["two  words", "twowords"]),
         ("straße", ["STRAßE", "die straße!"], ["strasse"]),
         ("a.b", ["a.b"], ["axb"]),
+        ("Zürich", ["Zürich", "Zu\u0308rich", "zU\u0308RICH!"], ["Zurich", "Zúrich"]),
+        ("Zu\u0308rich", ["Zürich", "in Zu\u0308rich."], ["Zurich"]),
+        ("tiếng", ["tiếng", "tie\u0302\u0301ng", "ti\xea\u0301ng"], ["tiêng", "tieng"]),
+        ("\uf900", ["\uf900", "\u8c48"], ["\u8c49"]),
     ],
 )
 def test_keywords_are_whole_words_of_any_case(

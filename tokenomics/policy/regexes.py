@@ -8,6 +8,7 @@ lets go of the GIL, so that one in a thread holds up nobody, however long the te
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,11 +109,32 @@ def compile_pattern(source: str, memory: int = MAX_PATTERN_MEMORY) -> Pattern:
 
 
 def keyword_pattern(words: tuple[str, ...]) -> Pattern:
-    """A pattern for whole words, whatever their case. A word's edge counts only where the keyword
-    itself begins or ends with a word character: `c++` needs no boundary behind it."""
+    """A pattern for whole words, whatever their case, and whether their accents are marks of their
+    own or not, there and in the text. A word's edge counts only where the keyword itself begins or
+    ends with a word character: `c++` needs no boundary behind it."""
     parts = []
-    for word in words:
+    for word in dict.fromkeys([*words, *(unicodedata.normalize("NFC", word) for word in words)]):
         left = r"\b" if word[:1].isalnum() and word[:1].isascii() else ""
         right = r"\b" if word[-1:].isalnum() and word[-1:].isascii() else ""
-        parts.append(left + re2.escape(word) + right)
+        parts.append(left + _any_form(word) + right)
     return compile_pattern("(?i)(?:" + "|".join(parts) + ")")
+
+
+def _any_form(word: str) -> str:
+    """A pattern for a word with each of its letters in every form that is canonically the same."""
+    if word.isascii():
+        return str(re2.escape(word))
+    out = []
+    for char in word:
+        forms = [re2.escape(form) for form in _forms(char)]
+        out.append(f"(?:{'|'.join(forms)})" if len(forms) > 1 else forms[0])
+    return "".join(out)
+
+
+def _forms(char: str) -> list[str]:
+    """A character, and what it is composed of: `\u1ebf` is `\xea` and a mark, that `e` and one."""
+    parts = unicodedata.decomposition(char).split()
+    if not parts or parts[0].startswith("<"):  # that is no canonical one
+        return [char]
+    first, *rest = [chr(int(part, 16)) for part in parts]
+    return [char, *("".join([form, *rest]) for form in _forms(first))]
