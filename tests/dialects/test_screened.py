@@ -346,6 +346,25 @@ def test_the_old_function_call_is_screened() -> None:
     assert json.loads(given) == {"a": MASK}
 
 
+@pytest.mark.parametrize("name", ["responses", "events"])
+def test_a_delta_that_is_an_object_is_joined(name: str) -> None:
+    kind = {"type": "response.reasoning.delta", "item_id": "r", "output_index": 0}
+    parts = [{"type": "t", "content": [{"index": 0, "text": text}]} for text in ("a sec", "ret se")]
+    found = documents(
+        through(name, b"".join(event(strictjson.dumps({**kind, "delta": p})) for p in parts))
+    )
+    assert "".join(d["delta"]["content"][0]["text"] for d in found) == f"a {MASK} se"
+    assert [d["delta"]["type"] for d in found] == ["t", "t", "t"]
+
+
+def test_a_delta_with_arguments_is_joined_as_json() -> None:
+    deltas = [{"arguments": text, "n": {"secret": "x"}} for text in ('{"a": "sec', 'ret"}')]
+    raw = [event(strictjson.dumps({"type": "response.x.delta", "delta": d})) for d in deltas]
+    found = documents(through("responses", b"".join(raw)))
+    assert json.loads("".join(d["delta"]["arguments"] for d in found)) == {"a": MASK}
+    assert all("secret" not in json.dumps(d) for d in found)
+
+
 def test_sound_in_pieces_is_left_alone() -> None:
     for name, document in (
         ("responses", {"type": "response.audio.delta", "delta": "secret"}),

@@ -263,7 +263,18 @@ async def test_the_error_of_a_response_has_the_next_number(tmp_path: Path, block
     assert numbers == list(range(len(numbers)))
 
 
-def _delta(number: int, text: str) -> bytes:
+async def test_a_delta_of_a_response_may_be_an_object(tmp_path: Path) -> None:
+    deltas = [_delta(i, {"text": text}) for i, text in enumerate(["to jane.doe@exam", "ple.org"])]
+    end = event({"type": "response.completed", "response": {}, "sequence_number": 2})
+    script = streams(*deltas, end)
+    async with provider(script) as upstream, proxy(tmp_path, upstream, rules()) as gateway:
+        answer = await gateway.post({"model": "m", "input": "Hi", "stream": True}, "/v1/responses")
+    found = [json.loads(data) for data in answer.events]
+    assert "".join(d["delta"]["text"] for d in found if "delta" in d) == "to [REDACTED]"
+    assert [d["sequence_number"] for d in found] == list(range(len(found)))
+
+
+def _delta(number: int, text: Any) -> bytes:
     kind = "response.output_text.delta"
     return event({"type": kind, "item_id": "i", "delta": text, "sequence_number": number})
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tokenomics import strictjson
-from tokenomics.dialects.answers import answer_texts, with_instructions, without_logprobs
+from tokenomics.dialects.answers import WORDS, answer_texts, with_instructions, without_logprobs
 from tokenomics.dialects.jsonscreen import JsonScreen, Screen
+from tokenomics.dialects.names import ANSWER_KEYS
 from tokenomics.dialects.sse import events
-from tokenomics.dialects.texts import Path, masked, replaced
+from tokenomics.dialects.texts import INSIDE, Path, masked, replaced, walk
 
 _BOM = b"\xef\xbb\xbf"  # which a client drops before a stream's first line
 _EVENT_LINE = re.compile(rb"(?m)^event:.*$")
@@ -29,6 +30,7 @@ _BRACKETS = re.compile(r"""\\\\.|["\[\]{}]""", re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _CHAT_TEXTS = ("content", "reasoning_content", "reasoning", "reasoning_details", "refusal")
 _PART_TEXTS = ("text", "thinking", "summary")  # of those that are lists of parts
+_NAMES = ("index", "type")  # they say of a piece which one it is
 _UNFINISHED = (None, "", "null")  # what providers say of a choice that goes on
 _BINARY_DELTAS = ("response.audio.delta", "response.output_audio.delta")
 
@@ -122,7 +124,7 @@ def _only(node: Any, path: Path, text: str) -> Any:
     step, inner = path[0], node[path[0]]
     if isinstance(step, str):
         return {step: _only(inner, path[1:], text)}
-    named = {key: inner[key] for key in ("index", "type") if key in inner}
+    named = {key: inner[key] for key in _NAMES if key in inner}
     return [{**named, **_only(inner, path[1:], text)}]
 
 
@@ -170,9 +172,23 @@ def _response_slots(document: Mapping[str, Any]) -> Iterator[Slot]:
     kind = str(document.get("type"))
     if not kind.endswith(".delta") or kind in _BINARY_DELTAS:
         return
+    channel = _response_channel(document, kind.removesuffix(".delta"))
     if isinstance(document.get("delta"), str):
-        channel = _response_channel(document, kind.removesuffix(".delta"))
         yield Slot(channel, ("delta",), json="arguments" in kind)
+    elif isinstance(document.get("delta"), dict):
+        for path in _strings(document["delta"]):
+            is_json = "arguments" in kind or path[-1] == "arguments"
+            yield Slot((*channel, *path), ("delta", *path), is_json)
+
+
+def _strings(delta: dict[str, Any]) -> Iterator[Path]:
+    """Where a delta that is an object has pieces of texts, at keys of the API's own."""
+    paths = [text.path for text in walk(delta, (), WORDS)]
+    whole = [path[: path.index(INSIDE)] if INSIDE in path else path for path in paths]
+    for path in dict.fromkeys(whole):
+        known = all(isinstance(step, int) or step in ANSWER_KEYS for step in path)
+        if known and isinstance(_at(delta, path), str):
+            yield path
 
 
 def _response_channel(document: Mapping[str, Any], kind: str) -> tuple[Hashable, ...]:
@@ -188,8 +204,12 @@ def _response_closes(document: Mapping[str, Any]) -> Iterator[tuple[Hashable, ..
         yield _response_channel(document, kind.removesuffix(".done"))
 
 
-def _response_bare(document: dict[str, Any], _slot: Slot, text: str) -> dict[str, Any]:
-    return {**document, "delta": text}
+def _response_bare(document: dict[str, Any], slot: Slot, text: str) -> dict[str, Any]:
+    delta, path = document["delta"], slot.path[1:]
+    if not path:
+        return {**document, "delta": text}
+    named = {key: delta[key] for key in _NAMES if key in delta}
+    return {**document, "delta": {**named, **_only(delta, path, text)}}
 
 
 FORMS = {
