@@ -249,6 +249,8 @@ def test_what_comes_between_two_pieces_of_a_word_hides_nothing(between: bytes) -
             b"event: x\nid: 1\ndata: a\ndata: secret\n\n",
             f"event: x\nid: 1\ndata: a\ndata: {MASK}\n\n".encode(),
         ),
+        (b'data: ["a secret", 5, {"secret": 1}]\n\n', b'data: ["a [X\\"]",5,{"[X\\"]":1}]\n\n'),
+        (b"data: [1, {}]\n\n", b"data: [1, {}]\n\n"),
         (b"data: [DONE]\r\n\r\n", b"data: [DONE]\r\n\r\n"),
         (b": a secret in a comment\n\n", b":\n\n"),
         (b": nothing\n\n", b": nothing\n\n"),
@@ -344,6 +346,15 @@ def test_the_old_function_call_is_screened() -> None:
     found = documents(through("openai", chat(*deltas)))
     given = "".join(d["choices"][0]["delta"]["function_call"]["arguments"] for d in found)
     assert json.loads(given) == {"a": MASK}
+
+
+def test_the_items_of_an_array_are_read_as_events() -> None:
+    parts = [[chat_event({"content": text})] for text in ("a sec", "ret")]
+    last = [chat_event({}, finish_reason="stop")]
+    out = through("openai", b"".join(event(strictjson.dumps(d)) for d in [*parts, last]))
+    found = [json.loads(data) for _, data in events(out)]
+    flat = [d for item in found for d in (item if isinstance(item, list) else [item])]
+    assert "".join(d["choices"][0]["delta"].get("content", "") for d in flat) == f"a {MASK}"
 
 
 @pytest.mark.parametrize("name", ["responses", "events"])

@@ -229,6 +229,26 @@ async def test_lines_beside_the_data_are_texts(tmp_path: Path, line: bytes, acti
     assert (b": ping\n\n" in answer.body) == (action == "mask")
 
 
+async def test_an_error_behind_a_byte_order_mark_is_json(tmp_path: Path) -> None:
+    error = {"error": {"message": f"no {EMAIL}", "param": CARD, "code": "x"}}
+    script = answers(b"\xef\xbb\xbf" + json.dumps(error).replace("@", "\\u0040").encode(), 400)
+    policy = {**rules(), "prompts": [{"role": "system", "content": "the policy's"}]}
+    async with provider(script) as upstream, proxy(tmp_path, upstream, policy) as gateway:
+        answer = await gateway.post({"model": "m", "input": "Hi"}, "/v1/responses")
+    assert answer.status == 400
+    assert answer.json()["error"]["message"] == "no [REDACTED]"
+
+
+async def test_an_event_may_be_an_array(tmp_path: Path) -> None:
+    pieces = [chunk("to jane.doe@exam"), chunk("ple.org, now"), chunk(None, "stop")]
+    arrays = [b"data: [" + piece[6:-2] + b"]\n\n" for piece in pieces]
+    script = streams(*arrays, DONE)
+    async with provider(script) as upstream, proxy(tmp_path, upstream, rules()) as gateway:
+        answer = await gateway.post(said("Hi", stream=True))
+    assert "jane" not in answer.body.decode()
+    assert "[REDACTED], " in answer.body.decode()
+
+
 RAW = b'data: {"x":"%b","choices":[{"index":0,"delta":{"content":"to jane.doe@exam"}}]}\n\n'
 
 

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tokenomics import strictjson
@@ -20,7 +21,7 @@ from tokenomics.dialects.answers import WORDS, answer_texts, with_instructions, 
 from tokenomics.dialects.jsonscreen import JsonScreen, Screen
 from tokenomics.dialects.names import ANSWER_KEYS
 from tokenomics.dialects.sse import events
-from tokenomics.dialects.texts import INSIDE, Path, masked, replaced, walk
+from tokenomics.dialects.texts import INSIDE, OWN_JSON, Path, masked, replaced, walk
 
 _BOM = b"\xef\xbb\xbf"  # which a client drops before a stream's first line
 _EVENT_LINE = re.compile(rb"(?m)^event:.*$")
@@ -187,7 +188,8 @@ def _strings(delta: dict[str, Any]) -> Iterator[Path]:
     whole = [path[: path.index(INSIDE)] if INSIDE in path else path for path in paths]
     for path in dict.fromkeys(whole):
         known = all(isinstance(step, int) or step in ANSWER_KEYS for step in path)
-        if known and isinstance(_at(delta, path), str):
+        of_objects = all(isinstance(a, str) or isinstance(b, str) for a, b in pairwise([*path, 0]))
+        if known and of_objects and isinstance(_at(delta, path), str):
             yield path
 
 
@@ -276,19 +278,29 @@ class ScreenedStream:
             return raw if heads == own else lines + b"\n\n"
         text = data.decode("utf-8", "replace")  # bytes that are no text must not hide the rest
         document = _loads(text)
-        if not isinstance(document, dict):
+        if not isinstance(document, dict | list):
             flushed = self._flush(()) if data.strip() == b"[DONE]" else []
             return b"".join([*flushed, self._plain(raw if heads == own else b"", lines, data)])
+        # No dialect has arrays, but who reads one takes its items for events.
+        items = document if isinstance(document, list) else [document]
+        out: list[bytes] = []
+        shown = [self._item(item, lines, out) for item in items]
+        final = shown if isinstance(document, list) else shown[0]
+        same = final == document and heads == own and "\ufffd" not in text
+        same = same and not _SURROGATE.search(text)
+        return b"".join([*out, raw if same else self._written(lines, final)])
+
+    def _item(self, document: Any, lines: bytes, out: list[bytes]) -> Any:
+        """A document as it may be shown so far; the events that go before it come to `out`."""
+        if not isinstance(document, dict):
+            texts = walk(document, (), OWN_JSON)
+            return masked(document, texts, self._inspect([text.value for text in texts]))
         shown, slots = self._rewritten(document, lines)
-        out = []
         for prefix in self._form.closes(document):
             out += self._flush(prefix, {slot.channel: slot for slot in slots}, shown)
         if self._instructions is not None:
             shown[0] = with_instructions(shown[0], self._instructions[0])
-        final = self._numbered(shown[0])
-        same = final == document and heads == own and "\ufffd" not in text
-        same = same and not _SURROGATE.search(text)
-        return b"".join([*out, raw if same else self._written(lines, final)])
+        return self._numbered(shown[0])
 
     def _rewritten(
         self, document: dict[str, Any], lines: bytes
@@ -359,8 +371,8 @@ class ScreenedStream:
         return line
 
     def _plain(self, raw: bytes, lines: bytes, data: bytes) -> bytes:
-        """An event whose data is no object: `[DONE]`, or text of some kind. `raw` is empty if it
-        may not go on as it came."""
+        """An event whose data is no object or array: `[DONE]`, or text of some kind. `raw`
+        is empty if it may not go on as it came."""
         text = data.decode("utf-8", "replace")
         shown = self._inspect([text])[0]
         if raw and shown == text:
@@ -375,9 +387,9 @@ class ScreenedStream:
         return {**document, "sequence_number": self._number} if self._added else document
 
     @staticmethod
-    def _written(lines: bytes, *data: dict[str, Any] | str) -> bytes:
+    def _written(lines: bytes, *data: dict[str, Any] | list[Any] | str) -> bytes:
         head = lines + b"\n" if lines else b""
-        encoded = [strictjson.dumps(d) if isinstance(d, dict) else d.encode() for d in data]
+        encoded = [d.encode() if isinstance(d, str) else strictjson.dumps(d) for d in data]
         return head + b"".join([b"data: " + line + b"\n" for line in encoded]) + b"\n"
 
 

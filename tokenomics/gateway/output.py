@@ -21,6 +21,7 @@ from tokenomics.policy.scan import inspect
 from tokenomics.policy.screen import Screen
 
 # Answers of these kinds hold no text: pictures and sound.
+_BOM = b"\xef\xbb\xbf"
 _NO_TEXT = ("audio/", "image/", "video/")
 
 
@@ -56,6 +57,7 @@ class Output:
         return shown
 
     def _whole(self, body: bytes) -> bytes:
+        body = body.removeprefix(_BOM)  # who reads JSON may drop it
         if body.lstrip()[:1] not in (b"{", b"["):
             return self._text(body)
         try:
