@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,44 @@ async def test_what_was_read_as_json_goes_on_as_that(tmp_path: Path, kind: str) 
         body = b'{"a":"&input=jane.doe%40b.org&b="}'
         assert (await send(gateway, "/v1/search", body, kind)).status == 200
     assert upstream.last.get("content-type") == ["application/json"]
+
+
+TEXT_FILE = "data:text/plain;base64," + base64.b64encode(f"to {EMAIL}, now".encode()).decode()
+MASKED_FILE = base64.b64encode(b"to [REDACTED], now").decode()
+
+
+@pytest.mark.parametrize("action", ["mask", "fail"])
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        (CHAT, said({"type": "file", "file": {"filename": "a.txt", "file_data": TEXT_FILE}})),
+        (CHAT, said({"type": "image_url", "image_url": {"url": TEXT_FILE}})),
+        (
+            "/v1/responses",
+            {
+                "model": "m",
+                "input": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "input_file", "file_data": TEXT_FILE}],
+                    }
+                ],
+            },
+        ),
+    ],
+    ids=["chat", "picture", "responses"],
+)
+async def test_a_file_of_text_is_opened(
+    tmp_path: Path, path: str, document: dict[str, Any], action: str
+) -> None:
+    async with provider() as upstream, proxy(tmp_path, upstream, rules(action)) as gateway:
+        await gateway.post(document, path)
+        row = await gateway.row()
+    assert row["rules"] == [f"pii:{action}"]
+    if action == "mask":
+        assert MASKED_FILE in upstream.last.body.decode()
+    else:
+        assert upstream.seen == []
 
 
 def tool_call(arguments: str) -> dict[str, Any]:

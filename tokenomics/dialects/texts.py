@@ -2,7 +2,7 @@
 
 A path is a tuple of keys and indexes. INSIDE in a path means that the string at that point is
 itself JSON (a tool call's arguments), and the path goes on inside it: a mask put there keeps it
-valid JSON.
+valid JSON. OPENED means that the string is a data URL or base64, and the text is what it holds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from tokenomics import strictjson
+from tokenomics.dialects import dataurls
 
 MAX_TEXTS = 20_000  # each costs every rule a call; long conversations have some hundreds
 
@@ -19,6 +20,11 @@ MAX_TEXTS = 20_000  # each costs every rule a call; long conversations have some
 class _Inside:
     def __repr__(self) -> str:
         return "INSIDE"
+
+
+class _Opened:
+    def __repr__(self) -> str:
+        return "OPENED"
 
 
 class Key(str):
@@ -34,7 +40,8 @@ class Key(str):
 
 
 INSIDE: Final = _Inside()
-Step = str | int | _Inside
+OPENED: Final = _Opened()
+Step = str | int | _Inside | _Opened
 Path = tuple[Step, ...]
 
 
@@ -143,9 +150,18 @@ def _collect_object(
                 _arguments(value, (*path, key), out)
             elif own or not (key in words.skip or _is_binary(node, key, words)):
                 out.append(Text((*path, key), value))
+            elif (text := _opened(node, key, value)) is not None:
+                out.append(Text((*path, key, OPENED), text))
         else:  # some take arguments as JSON and not as a text of JSON
             inner = OWN_JSON if key == "arguments" else words.below.get(key, words)
             _collect(value, (*path, key), inner, out)
+
+
+def _opened(node: Mapping[str, Any], key: str, value: str) -> str | None:
+    """The text of a file that stands where a provider would show it to a model."""
+    if key == "data" and node.get("type") == "base64":
+        return dataurls.decoded(value) if dataurls.is_text(node.get("media_type")) else None
+    return dataurls.opened(value)
 
 
 def _arguments(value: str, path: Path, out: list[Text]) -> None:
@@ -209,6 +225,8 @@ def replaced(document: Any, changes: Mapping[Path, Any]) -> Any:
     if INSIDE in below:
         inner = replaced(strictjson.loads(document), below[INSIDE])
         return strictjson.dumps(inner).decode()
+    if OPENED in below:
+        return dataurls.closed(document, below[OPENED][()])
     copy = document.copy()
     names = {}
     for step, inside in below.items():
