@@ -166,12 +166,13 @@ def tool_call(arguments: str) -> dict[str, Any]:
         },
         {"role": "tool", "tool_call_id": "c", "content": '{"to": "jane.doe\\u0040example.org"}'},
         {"role": "tool", "tool_call_id": "c", "content": '"{\\"jane.doe\\\\u0040example.org"}'},
+        {"role": "user", "content": 'to "jane doe"@example.org'},
         {"role": "user", "content": "https://a.example/?to=jane.doe%40example.org"},
     ],
-    ids=["twice", "result", "json-in-json", "url"],
+    ids=["twice", "result", "json-in-json", "quoted", "url"],
 )
 @pytest.mark.parametrize("action", ["mask", "fail"])
-async def test_escapes_hide_no_address(
+async def test_escapes_and_quotes_hide_no_address(
     tmp_path: Path, message: dict[str, Any], action: str
 ) -> None:
     async with provider() as upstream, proxy(tmp_path, upstream, rules(action)) as gateway:

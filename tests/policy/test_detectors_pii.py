@@ -58,6 +58,9 @@ FOUND: Table = {
     ],
     "email": [
         "«a@b.co»",
+        'to «"john doe"@example.com», now',
+        'a "quote" and «"jörg.k"@example.com»',
+        '"a" <«b@c.co»>',
         "<«first.last+tag@mail.example.org»>",
         "mailto:«O'NEIL@EXAMPLE.COM».",
         "«x_1%y-z@sub-domain.example.museum»",

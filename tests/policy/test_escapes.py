@@ -108,3 +108,8 @@ def test_a_jailbreak_rule_reads_them_too() -> None:
     rule = Rule("j", "jailbreak", "fail", "both", threshold=sum(w for _, w in signals(text)))
     written = text.replace(" ", r"\u0020")
     assert inspect([written], [rule], "input").blocked is not None
+
+
+def test_a_quoted_name_in_json() -> None:
+    text = json.dumps({"to": '"john doe"@example.org'})
+    assert inspect([text], [pii("email")], "input").masked == ('{"to": "[REDACTED]"}',)

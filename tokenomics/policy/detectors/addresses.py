@@ -12,6 +12,9 @@ from tokenomics.policy.detectors.model import STARTS, Detector
 
 # Scripts that put spaces between words: of others the sentence before an address would be taken.
 _LETTERS = r"a-z0-9\x{C0}-\x{24F}\x{370}-\x{52F}"
+# Characters between quotes before an `@`. RFC 5321 allows 62; a stream waits for so many after each
+# quote, and names are shorter.
+_QUOTED = 40
 # Who is not a person but the name of a service that hands out repositories.
 _REPOSITORY_USERS = ("git", "hg", "svn")
 # `icon@2x.png`: the picture for screens of twice the density.
@@ -24,10 +27,11 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
     address = text.rstrip(":/")
     local, _, domain = address.rpartition("@")
     start, end = 0, len(address)
+    quoted = local[0] == '"'
     if local[0] == "\\" and local[1:2] in tuple("nrtbf"):
         start = 2  # a line's end in escaped JSON
     # Quotes, brackets' partners and operators beside it are the text's, not the address's.
-    while start < len(local) and not (local[start].isalnum() or local[start] == "_"):
+    while not quoted and start < len(local) and not (local[start].isalnum() or local[start] == "_"):
         start += 1
     if text[end:] in (":", "/") and local[start:].lower() in _REPOSITORY_USERS:
         return
@@ -38,7 +42,8 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
 
 EMAIL = Detector(
     "email",
-    rf"(?i)\\?[{_LETTERS}._%+'-]{{1,64}}@(?:[{_LETTERS}-]{{1,63}}\.){{1,8}}"
+    rf"(?i)(?:\\?[{_LETTERS}._%+'-]{{1,64}}|\"[{_LETTERS}._%+' -]{{1,{_QUOTED}}}\")"
+    rf"@(?:[{_LETTERS}-]{{1,63}}\.){{1,8}}"
     r"(?:xn--[a-z0-9-]{1,59}|[a-z\x{C0}-\x{24F}\x{370}-\x{52F}]{2,24})[0-9_:/]?",
     _emails,
     hint=("@",),
