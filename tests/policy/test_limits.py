@@ -1,561 +1,324 @@
-"""Budgets, windows and parallelism against a plain model that remembers everything."""
+"""What one request takes, and why it is denied: tables. `test_limits_machine` has the whole."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import math
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    consumes,
-    initialize,
-    invariant,
-    multiple,
-    rule,
-)
 
-from tokenomics.policy.counts import Account, Window
+from tests.policy.limit_cases import (
+    BUDGET,
+    HOUR,
+    MONEY,
+    TOTAL,
+    admitted,
+    ask,
+    counted,
+    denied,
+    fall_back,
+    held,
+    one_rule,
+    spent,
+    total,
+)
+from tokenomics.policy.counts import Account
 from tokenomics.policy.limits import (
     DEFAULT_OUTPUT,
     LEAST_OUTPUT,
-    Denied,
+    Bill,
+    Crossing,
     Lease,
     Want,
-    admit,
-    move,
+    extend,
     settle,
 )
-from tokenomics.policy.model import RateLimit, RateRule
-from tokenomics.policy.route import Budget
-
-NO_RATE = RateLimit()
-
-
-def one_rule(requests: int = 0, tokens: int = 0, *, fixed: bool = False) -> RateLimit:
-    """One rule over ten seconds."""
-    return RateLimit((RateRule(requests, tokens, 10.0, "fixed" if fixed else "sliding"),))
-
-
-def admitted(got: Lease | Denied) -> Lease:
-    assert isinstance(got, Lease), got
-    return got
-
-
-def denied(got: Lease | Denied | None) -> Denied:
-    assert isinstance(got, Denied), got
-    return got
-
-
-def most_within(times: list[float], length: float) -> int:
-    """The most events that any half-open interval of `length` seconds holds."""
-    return max((sum(t <= u < t + length for u in times) for t in times), default=0)
-
-
-def wanted(want: Want) -> int:
-    return DEFAULT_OUTPUT * want.choices if want.output is None else want.output
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The expected error code, "" for admission; what waiting is for; and the room for output."""
-
-    code: str
-    waits_for: str
-    room: float = 0
-
-
-def waits_for(refused: Denied) -> str:
-    if refused.retry_after is None:
-        return "nothing"
-    return "running requests" if "running" in refused.message else "the window"
-
-
-@dataclass(eq=False)
-class Entry:
-    """One admitted request as the model remembers it, for ever."""
-
-    time: float
-    tokens: int
-    budgets: tuple[Budget, ...]
-    lease: Lease
-
-
-class Limits(RuleBasedStateMachine):
-    """The model keeps every request that was ever admitted and adds up from the beginning.
-
-    The clock moves in steps far above a window's own, so that the sliding windows are exact.
-    """
-
-    leases = Bundle("leases")
-
-    @initialize(
-        budgets=st.tuples(*[st.integers(20, 300)] * 3),
-        requests=st.tuples(*[st.integers(1, 6)] * 2),
-        tokens=st.tuples(*[st.integers(20, 300)] * 2),
-        parallel=st.integers(0, 4),
-    )
-    def start(
-        self,
-        budgets: tuple[int, int, int],
-        requests: tuple[int, int],
-        tokens: tuple[int, int],
-        parallel: int,
-    ) -> None:
-        self.account = Account()
-        self.now = 1000.0
-        self.history: list[Entry] = []
-        self.open: list[Entry] = []
-        self.settled: dict[str, int] = {}
-        self.budgets = [Budget(n, limit) for n, limit in zip("abc", budgets, strict=True)]
-        self.rate = RateLimit(
-            (
-                RateRule(requests[0], tokens[0], 10.0, "sliding"),
-                RateRule(requests[1], 0, 7.0, "fixed"),
-                RateRule(0, tokens[1], 12.0, "fixed"),
-            ),
-            parallel,
-        )
-
-    # What the model says
-
-    def counted(self, window: RateRule) -> list[Entry]:
-        def holds(time: float) -> bool:
-            if window.strategy == "fixed":
-                return time // window.window == self.now // window.window
-            return time > self.now - window.window
-
-        return [entry for entry in self.history if holds(entry.time)]
-
-    def used(self, budget: Budget) -> int:
-        held = sum(e.tokens for e in self.open if budget in e.budgets)
-        return self.settled.get(budget.name, 0) + held
-
-    def verdict(self, budgets: tuple[Budget, ...], want: Want) -> Verdict:
-        """What is settled bounds the answer; what is held has to be waited for."""
-        output = wanted(want)
-        least = min(LEAST_OUTPUT * want.choices, output)
-        room = math.inf
-        if self.rate.max_parallel and len(self.open) >= self.rate.max_parallel:
-            return Verdict("too_many_parallel", "running requests")
-        for window in self.rate.rules:
-            entries = self.counted(window)
-            if window.requests and len(entries) + 1 > window.requests:
-                return Verdict("rate_limit_exceeded", "the window")
-            if window.tokens:
-                settled = sum(e.tokens for e in entries if e not in self.open)
-                left = window.tokens - settled - want.input
-                if left < least:
-                    never = want.input + least > window.tokens
-                    return Verdict("rate_limit_exceeded", "nothing" if never else "the window")
-                room = min(room, left)
-        for budget in budgets:
-            left = budget.limit - self.settled.get(budget.name, 0) - want.input
-            if left < least:
-                return Verdict("insufficient_quota", "nothing")
-            room = min(room, left)
-        need = want.input + min(output, room)
-        full = [w for w in self.rate.rules if w.tokens and self.total(w) + need > w.tokens]
-        if full or any(self.used(budget) + need > budget.limit for budget in budgets):
-            return Verdict("rate_limit_exceeded", "running requests")
-        return Verdict("", "", room)
-
-    def total(self, window: RateRule) -> int:
-        return sum(entry.tokens for entry in self.counted(window))
-
-    # What happens
-
-    @rule(
-        target=leases,
-        chosen=st.sets(st.integers(0, 2)),
-        want=st.builds(
-            Want, st.integers(0, 60), st.none() | st.integers(0, 60), st.sampled_from([1, 1, 3])
-        ),
-    )
-    def ask(self, chosen: set[int], want: Want) -> Any:
-        budgets = tuple(self.budgets[i] for i in sorted(chosen))
-        expected = self.verdict(budgets, want)
-        before = self.account.dump()
-        got = admit(self.account, self.rate, budgets, want, self.now)
-        if isinstance(got, Denied):
-            assert (got.code, waits_for(got)) == (expected.code, expected.waits_for)
-            assert self.account.dump()["settled"] == before["settled"]
-            return multiple()
-        assert expected.code == ""
-        output, room = wanted(want), expected.room
-        assert got.bounded
-        assert got.tokens == want.input + min(output, room)
-        assert got.cap == (None if output <= room else room)
-        entry = Entry(self.now, got.tokens, budgets, got)
-        self.history.append(entry)
-        self.open.append(entry)
-        for budget in budgets:
-            assert self.account.used(budget.name) <= budget.limit
-        for window in self.rate.rules:
-            assert not window.tokens or self.total(window) <= window.tokens
-        return entry
-
-    @rule(entry=consumes(leases), cost=st.integers(0, 130))
-    def finish(self, entry: Entry, cost: int) -> None:
-        if entry not in self.open:  # it died in a restart
-            return
-        settle(self.account, entry.lease, cost)
-        self.open.remove(entry)
-        entry.tokens = cost
-        for budget in entry.budgets:
-            self.settled[budget.name] = self.settled.get(budget.name, 0) + cost
-
-    @rule(entry=leases, chosen=st.sets(st.integers(0, 2)))
-    def fall_back(self, entry: Entry, chosen: set[int]) -> None:
-        if entry not in self.open:
-            return
-        budgets = tuple(self.budgets[i] for i in sorted(chosen))
-        own = {b.name: entry.tokens for b in entry.budgets}
-        fits = all(b.limit - self.used(b) + own.get(b.name, 0) >= entry.tokens for b in budgets)
-        got = move(self.account, entry.lease, budgets, Want(1, 1))
-        assert (got is None) == fits
-        if fits:
-            entry.budgets = budgets
-
-    @rule(quarters=st.integers(1, 60))
-    def pass_time(self, quarters: int) -> None:
-        self.now += quarters / 4
-
-    @rule()
-    def restart(self) -> None:
-        """What was held is gone, what was counted stays."""
-        self.account = Account.load(json.loads(json.dumps(self.account.dump())))
-        self.open.clear()
-
-    # What always holds
-
-    @invariant()
-    def counts_agree(self) -> None:
-        assert self.account.parallel == len(self.open)
-        assert {n: v for n, v in self.account.settled.items() if v} == {
-            n: v for n, v in self.settled.items() if v
-        }
-        for budget in self.budgets:
-            assert self.account.used(budget.name) == self.used(budget)
-        if not any(e.tokens for e in self.open):
-            assert self.account.held == {}
-
-    @invariant()
-    def windows_agree(self) -> None:
-        """What a window counts and holds is what its requests do, to the token."""
-        for window in self.rate.rules:
-            key = f"tokens/{window.window:g}/{window.strategy}"
-            counted = self.account.windows.get(key)
-            if counted is not None:
-                counted.expire(self.now)
-                held = sum(e.tokens for e in self.counted(window) if e in self.open)
-                assert (counted.total, counted.held) == (self.total(window), held)
-                assert counted.total == sum(step[1] for step in counted.steps)
-                assert counted.held == sum(step[3] for step in counted.steps)
-
-    @invariant()
-    def no_interval_holds_more(self) -> None:
-        sliding = self.rate.rules[0]
-        times = [entry.time for entry in self.history]
-        assert most_within(times, sliding.window) <= sliding.requests
-
-    def teardown(self) -> None:
-        for entry in getattr(self, "open", []):
-            settle(self.account, entry.lease, 0)
-        if hasattr(self, "account"):
-            assert self.account.held == {}
-            assert self.account.parallel == 0
-
-
-Limits.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
-TestLimits = Limits.TestCase
-
-
-# Windows
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    gaps=st.lists(st.sampled_from([0, 1, 3, 9, 500, 9_990]), min_size=20, max_size=120),
-    limit=st.integers(1, 8),
-)
-def test_sliding_window_never_holds_more_whatever_the_steps(gaps: list[int], limit: int) -> None:
-    # Milliseconds: many gaps are shorter than the 10 ms in which the window keeps its history.
-    account, times = Account(), []
-    for now in itertools.accumulate(gaps):
-        got = admit(account, one_rule(requests=limit), (), Want(0, 0), now / 1000)
-        if isinstance(got, Lease):
-            times.append(now)
-    assert most_within(times, 10_000) <= limit
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    quarters=st.lists(st.integers(0, 20), min_size=3, max_size=20),
-    limit=st.integers(1, 3),
-    fixed=st.booleans(),
-)
-def test_who_waits_as_told_is_admitted(quarters: list[int], limit: int, fixed: bool) -> None:
-    account, rate, now = Account(), one_rule(requests=limit, fixed=fixed), 0.0
-    for gap in quarters:
-        now += gap / 4
-        got = admit(account, rate, (), Want(0, 0), now)
-        if isinstance(got, Denied):
-            assert got.retry_after is not None
-            assert 0 < got.retry_after <= 10
-            early = now + got.retry_after - 0.125
-            denied(admit(account, rate, (), Want(0, 0), early))
-            admitted(admit(account, rate, (), Want(0, 0), now + got.retry_after))
-            return
-
-
-@pytest.mark.parametrize(("fixed", "at"), [(False, 14.0), (True, 10.0)], ids=["sliding", "fixed"])
-def test_a_window_is_free_again_exactly_when_it_ends(fixed: bool, at: float) -> None:
-    account, rate = Account(), one_rule(requests=1, fixed=fixed)
-    admitted(admit(account, rate, (), Want(0, 0), 4.0))
-    denied(admit(account, rate, (), Want(0, 0), at - 0.25))
-    admitted(admit(account, rate, (), Want(0, 0), at))
-
-
-@pytest.mark.parametrize("fixed", [False, True], ids=["sliding", "fixed"])
-def test_a_clock_that_steps_back_frees_nothing(fixed: bool) -> None:
-    account, rate = Account(), one_rule(requests=2, fixed=fixed)
-    admitted(admit(account, rate, (), Want(0, 0), 100.0))
-    admitted(admit(account, rate, (), Want(0, 0), 50.0))
-    for now in (50.0, 100.0, 105.0):
-        denied(admit(account, rate, (), Want(0, 0), now))
-
-
-def test_a_fixed_window_holds_its_first_instant() -> None:
-    account, rate = Account(), one_rule(requests=1, fixed=True)
-    admitted(admit(account, rate, (), Want(0, 0), 10.0))
-    denied(admit(account, rate, (), Want(0, 0), 10.0))
-    denied(admit(account, rate, (), Want(0, 0), 19.75))
-
-
-def test_settling_gives_back_what_was_not_used() -> None:
-    account, rate = Account(), one_rule(tokens=100)
-    lease = admitted(admit(account, rate, (), Want(40, 60), 0.0))
-    denied(admit(account, rate, (), Want(1, 0), 1.0))
-    settle(account, lease, 10)
-    assert admitted(admit(account, rate, (), Want(40, 60), 1.0)).cap == 50
-
-
-def test_settling_late_leaves_the_next_window_alone() -> None:
-    account, rate = Account(), one_rule(tokens=100)
-    old = admitted(admit(account, rate, (), Want(100, 0), 0.0))
-    admitted(admit(account, rate, (), Want(60, 0), 20.0))
-    settle(account, old, 0)
-    denied(admit(account, rate, (), Want(60, 0), 21.0))
-
-
-def test_rules_of_one_shape_count_a_request_once() -> None:
-    window = RateRule(3, 0, 10.0, "sliding")
-    rate = RateLimit((window, RateRule(5, 0, 10.0, "sliding")))
-    account = Account()
-    got = [admit(account, rate, (), Want(0, 0), 0.0) for _ in range(5)]
-    assert [isinstance(g, Lease) for g in got] == [True, True, True, False, False]
-
-
-def test_windows_of_almost_the_same_length_are_kept_apart() -> None:
-    rules = [RateRule(9, 0, seconds, "sliding") for seconds in (1209600.0, 1209601.0)]
-    account = Account()
-    admit(account, RateLimit(tuple(rules)), (), Want(0, 0), 0.0)
-    assert sorted(w.length for w in account.windows.values()) == [1209600.0, 1209601.0]
-
-
-def test_a_changed_limit_holds_at_once_for_what_was_counted() -> None:
-    account = Account()
-    for _ in range(3):
-        admitted(admit(account, one_rule(requests=5), (), Want(0, 0), 0.0))
-    refused = denied(admit(account, one_rule(requests=2), (), Want(0, 0), 1.0))
-    assert (refused.limit, refused.used) == (2, 3)
-
+from tokenomics.policy.meters import TOKENS, Limit, Limits
 
 # Budgets and leases
 
-BUDGET = (Budget("total", 1000),)
-
 
 @pytest.mark.parametrize(
-    ("want", "held", "cap"),
+    ("want", "output", "cap"),
     [
-        (Want(100, 200), 300, None),
-        (Want(100, 900), 1000, None),
-        (Want(100, 901), 1000, 900),
-        (Want(100, None), 1000, 900),
-        (Want(1000, 0), 1000, None),
-        (Want(984, None), 1000, 16),
+        (Want(100, 200), 200, None),
+        (Want(100, 900), 900, None),
+        (Want(100, 901), 900, 900),
+        (Want(100, None), 900, 900),
+        (Want(1000, 0), 0, None),
+        (Want(984, None), 16, 16),
+        (Want(100, 901, step=50), 50, 900),
+        (Want(100, 40, step=50), 40, None),
+        (Want(100, 200, enough=50), 200, None),
+        (Want(100, 200, input_cost=100, output_cost=3), 200, None),
+        (Want(100, 200, input_cost=100, output_cost=5), 180, 180),
+        (Want(100, 200, input_cost=1000, output_cost=0), 200, None),
     ],
-    ids=["fits", "just-fits", "cut", "uncapped-is-cut", "no-output", "least-output"],
+    ids=str,
 )
 def test_what_is_held_and_what_the_provider_may_make(
-    want: Want, held: int, cap: int | None
+    want: Want, output: int, cap: int | None
 ) -> None:
-    lease = admitted(admit(Account(), NO_RATE, BUDGET, want, 0.0))
-    assert (lease.tokens, lease.cap) == (held, cap)
+    account = Account()
+    lease = admitted(ask(account, Limits(each=[TOTAL, MONEY]), want, 0.0))
+    assert (lease.output, lease.cap, lease.bounded) == (output, cap, True)
+    cost = want.input_cost + want.output_cost * output
+    by_limit = {TOTAL.key: want.input + output, MONEY.key: cost}
+    assert held(account) == {key: amount for key, amount in by_limit.items() if amount}
 
 
 @pytest.mark.parametrize(
-    "want", [Want(985, None), Want(985, 16), Want(1001, 0)], ids=["uncapped", "capped", "input"]
+    ("want", "name"),
+    [
+        (Want(985, None), "total"),
+        (Want(985, 16), "total"),
+        (Want(1001, 0), "total"),
+        (Want(1, 0, input_cost=1001), "total cost"),
+        (Want(1, 16, input_cost=985, output_cost=1), "total cost"),
+        (Want(1, None, output_cost=63), "total cost"),
+    ],
+    ids=str,
 )
-def test_what_does_not_fit_a_budget_is_denied_without_a_time(want: Want) -> None:
-    got = denied(admit(Account(), NO_RATE, BUDGET, want, 0.0))
-    assert (got.code, got.limit, got.used, got.retry_after) == ("insufficient_quota", 1000, 0, None)
-    assert "'total'" in got.message
+def test_what_does_not_fit_a_budget_is_denied_without_a_time(want: Want, name: str) -> None:
+    got = denied(ask(Account(), Limits(each=[TOTAL, MONEY]), want, 0.0))
+    assert (got.code, got.limit, got.used) == ("insufficient_quota", 1000, 0)
+    assert (got.retry_after, got.resets_at) == (None, None)
+    assert f"budget {name!r}" in got.message
 
 
-def test_without_budgets_and_token_windows_no_output_is_held() -> None:
-    lease = admitted(admit(Account(), one_rule(requests=1), (), Want(5, None), 0.0))
-    assert (lease.tokens, lease.cap, lease.bounded) == (5, None, False)
+def test_a_budget_per_period_says_when_it_begins_anew() -> None:
+    account, limits = Account(), Limits(each=[HOUR])
+    settle(account, admitted(ask(account, limits, Want(40, 60), 7300.0)), Bill(100), 7300.0)
+    got = denied(ask(account, limits, Want(1, 0), 10799.0))
+    assert (got.code, got.resets_at) == ("insufficient_quota", 10800.0)
+    admitted(ask(account, limits, Want(1, 0), 10800.0))
 
 
-@pytest.mark.parametrize(
-    ("rate", "budgets"), [(NO_RATE, BUDGET), (one_rule(tokens=1000), ())], ids=["budget", "window"]
-)
-def test_what_counts_tokens_bounds_a_request(rate: RateLimit, budgets: tuple[Budget, ...]) -> None:
-    lease = admitted(admit(Account(), rate, budgets, Want(5, 5), 0.0))
-    assert (lease.tokens, lease.cap, lease.bounded) == (10, None, True)
+def test_a_request_that_outlasts_a_period_counts_where_it_began() -> None:
+    account, limits = Account(), Limits(each=[HOUR])
+    lease = admitted(ask(account, limits, Want(10, 80, step=20), 3599.0))
+    assert admitted(ask(account, limits, Want(40, 60), 3600.0)).cap is None
+    assert extend(account, lease, 100, 3601.0) == 70
+    assert held(account) == {"hour/UTC/tokens@0": 100, "hour/UTC/tokens@3600": 100}
+    settle(account, lease, Bill(95), 3602.0)
+    assert sorted(spent(account).values()) == [95]
+
+
+def test_without_budgets_and_token_windows_nothing_bounds_the_output() -> None:
+    lease = admitted(ask(Account(), one_rule(requests=1), Want(5, None), 0.0))
+    assert (lease.cap, lease.bounded) == (None, False)
+
+
+# Streams
+
+
+def test_a_stream_holds_more_as_it_flows_and_no_more_than_there_is() -> None:
+    account = Account()
+    lease = admitted(ask(account, BUDGET, Want(100, None, step=300), 0.0))
+    assert (lease.output, lease.cap) == (300, 900)
+    assert [extend(account, lease, 400, 0.0) for _ in range(3)] == [400, 200, 0]
+    assert (lease.output, held(account)) == (900, {TOTAL.key: 1000})
+    settle(account, lease, Bill(700), 0.0)
+    assert (held(account), spent(account)) == ({}, {TOTAL.key: 700})
+
+
+def test_a_stream_begins_with_what_others_leave() -> None:
+    account = Account()
+    running = admitted(ask(account, BUDGET, Want(100, 800), 0.0))
+    stream = admitted(ask(account, BUDGET, Want(50, None, step=300), 0.0))
+    assert (stream.output, stream.cap) == (50, 50)
+    settle(account, running, Bill(10), 0.0)
+    assert extend(account, stream, 10**6, 0.0) == 890
+
+
+def test_a_stream_needs_the_least_output() -> None:
+    account = Account()
+    admitted(ask(account, BUDGET, Want(100, 800), 0.0))
+    got = denied(ask(account, BUDGET, Want(85, None, step=300), 0.0))
+    assert (got.code, got.retry_after) == ("rate_limit_exceeded", 1.0)
+    assert admitted(ask(account, BUDGET, Want(84, None, step=300), 0.0)).output == LEAST_OUTPUT
+
+
+def test_a_stream_is_bounded_by_the_tightest_limit_and_each_counts_its_part() -> None:
+    account = Account()
+    limits = Limits(each=[*one_rule(requests=5, tokens=500).each, TOTAL, MONEY])
+    want = Want(10, None, step=20, input_cost=100, output_cost=7)
+    lease = admitted(ask(account, limits, want, 0.0))
+    assert lease.cap == (1000 - 100) // 7 == 128
+    assert extend(account, lease, 1000, 5.0) == 108
+    assert held(account) == {TOTAL.key: 138, MONEY.key: 996}
+    assert [counted(account, limit).total for limit in limits.each[:2]] == [1, 138]
+
+
+def test_a_bill_is_counted_in_a_window_where_it_was_held() -> None:
+    account, rate = Account(), one_rule(tokens=100)
+    lease = admitted(ask(account, rate, Want(10, 80, step=20), 0.0))
+    assert extend(account, lease, 50, 6.0) == 50
+    settle(account, lease, Bill(50), 7.0)  # 30 of it at 0, 20 at 6
+    assert admitted(ask(account, rate, Want(60, None), 10.0)).cap == 20
+
+
+def test_who_cannot_extend_is_content_with_enough() -> None:
+    account = Account()
+    admitted(ask(account, BUDGET, Want(100, 800), 0.0))
+    assert denied(ask(account, BUDGET, Want(10, 200), 0.0)).retry_after == 1.0
+    denied(ask(account, BUDGET, Want(10, 200, enough=91), 0.0))
+    lease = admitted(ask(account, BUDGET, Want(10, 200, enough=90), 0.0))
+    assert (lease.output, lease.cap) == (90, 90)
 
 
 # What is settled bounds the answer, what is held has to be waited for
 
 
-def with_some_held(rate: RateLimit, budgets: tuple[Budget, ...]) -> tuple[Account, Lease]:
+def with_some_held(limits: Limits) -> tuple[Account, Lease]:
     """An account of 1000 tokens, 500 of them settled and 300 held by a running request."""
     account = Account()
-    settle(account, admitted(admit(account, rate, budgets, Want(1, 1), 0.0)), 500)
-    return account, admitted(admit(account, rate, budgets, Want(100, 200), 0.0))
+    settle(account, admitted(ask(account, limits, Want(1, 1), 0.0)), Bill(500), 0.0)
+    return account, admitted(ask(account, limits, Want(100, 200), 0.0))
 
 
 @pytest.mark.parametrize(
-    ("rate", "budgets", "code", "retry_after"),
+    ("limits", "code", "retry_after"),
     [
-        (NO_RATE, BUDGET, "insufficient_quota", None),
-        (one_rule(tokens=1000), (), "rate_limit_exceeded", 9.0),
+        (BUDGET, "insufficient_quota", None),
+        (one_rule(tokens=1000), "rate_limit_exceeded", 9.0),
     ],
     ids=["budget", "window"],
 )
 def test_what_running_requests_hold_neither_lowers_the_cap_nor_counts_as_spent(
-    rate: RateLimit, budgets: tuple[Budget, ...], code: str, retry_after: float | None
+    limits: Limits, code: str, retry_after: float | None
 ) -> None:
-    account, running = with_some_held(rate, budgets)
+    account, running = with_some_held(limits)
     for want in (Want(100, None), Want(100, 101), Want(201, 0), Want(484, None)):
-        held = denied(admit(account, rate, budgets, want, 1.0))
-        assert (held.code, held.retry_after) == ("rate_limit_exceeded", 1.0)
-        assert (held.limit, held.used, held.input) == (1000, 800, want.input)
-        assert "running requests" in held.message
+        busy = denied(ask(account, limits, want, 1.0))
+        assert (busy.code, busy.retry_after) == ("rate_limit_exceeded", 1.0)
+        assert (busy.limit, busy.used, busy.input) == (1000, 800, want.input)
+        assert "running requests" in busy.message
     for want in (Want(485, None), Want(501, 0)):  # does not fit beside what is settled
-        spent = denied(admit(account, rate, budgets, want, 1.0))
-        assert (spent.code, spent.retry_after) == (code, retry_after)
-    fits = admitted(admit(account, rate, budgets, Want(100, 100), 1.0))
+        over = denied(ask(account, limits, want, 1.0))
+        assert (over.code, over.retry_after) == (code, retry_after)
+    fits = admitted(ask(account, limits, Want(100, 100), 1.0))
     assert fits.cap is None
     for lease in (running, fits):
-        settle(account, lease, 0)
-    assert admitted(admit(account, rate, budgets, Want(100, None), 1.0)).cap == 400
+        settle(account, lease, Bill(), 1.0)
+    assert admitted(ask(account, limits, Want(100, None), 1.0)).cap == 400
 
 
 @pytest.mark.parametrize("want", [Want(101, 0), Want(90, None), Want(1, None, 7)], ids=str)
 def test_what_is_larger_than_a_whole_window_is_told_that_waiting_does_not_help(want: Want) -> None:
-    got = denied(admit(Account(), one_rule(tokens=100), (), want, 0.0))
+    got = denied(ask(Account(), one_rule(tokens=100), want, 0.0))
     assert (got.code, got.retry_after) == ("rate_limit_exceeded", None)
     assert "larger than the whole window" in got.message
 
 
 @pytest.mark.parametrize(
-    ("want", "held"),
-    [
-        (Want(10, None, 3), 10 + 3 * DEFAULT_OUTPUT),
-        (Want(10, 90, 3), 100),
-        (Want(10, None), 10 + DEFAULT_OUTPUT),
-    ],
+    ("want", "output"),
+    [(Want(10, None, 3), 3 * DEFAULT_OUTPUT), (Want(10, 90, 3), 90), (Want(10, None), 16384)],
     ids=str,
 )
-def test_who_names_no_cap_is_held_one_for_each_choice(want: Want, held: int) -> None:
-    budgets = (Budget("total", 10**6),)
-    assert admitted(admit(Account(), NO_RATE, budgets, want, 0.0)).tokens == held
+def test_who_names_no_cap_is_held_one_for_each_choice(want: Want, output: int) -> None:
+    assert admitted(ask(Account(), total(10**6), want, 0.0)).output == output
 
 
 def test_each_choice_needs_the_least_output() -> None:
-    budgets = (Budget("total", 100 + 3 * LEAST_OUTPUT),)
-    assert admitted(admit(Account(), NO_RATE, budgets, Want(100, None, 3), 0.0)).cap == 48
-    refused = denied(admit(Account(), NO_RATE, budgets, Want(101, None, 3), 0.0))
+    limits = total(100 + 3 * LEAST_OUTPUT)
+    assert admitted(ask(Account(), limits, Want(100, None, 3), 0.0)).cap == 48
+    refused = denied(ask(Account(), limits, Want(101, None, 3), 0.0))
     assert refused.code == "insufficient_quota"
-    assert admitted(admit(Account(), NO_RATE, budgets, Want(101, 3, 3), 0.0)).cap is None
-
-
-def test_a_windows_steps_tell_what_is_held_and_a_journal_keeps_the_rest() -> None:
-    window = Window(10.0, fixed=False)
-    ticket = window.add(30, 1.0, held=30)
-    assert window.add(5, 1.001) is ticket
-    assert ticket == [1.001, 35, 1.0, 30]
-    account = Account(windows={"w": window})
-    assert account.dump()["windows"] == {"w": [10.0, False, [[1.001, 35, 1.0]]]}
-    window.settle(ticket, 30, 7)
-    assert (ticket, window.total, window.held) == ([1.001, 12, 1.0, 0], 12, 0)
-    window.expire(20.0)
-    window.settle(ticket, 30, 7)
-    assert (window.total, window.held) == (0, 0)
+    assert admitted(ask(Account(), limits, Want(101, 3, 3), 0.0)).cap is None
 
 
 def test_one_budget_without_room_takes_nothing_of_the_others() -> None:
     account = Account()
-    budgets = (Budget("wide", 1000), Budget("tight", 10))
-    denied(admit(account, one_rule(requests=1, tokens=1000), budgets, Want(50, 20), 0.0))
-    assert account.held == {}
-    assert account.parallel == 0
+    each = (*one_rule(requests=1, tokens=1000).each, TOTAL, *total(10, "tight").each)
+    denied(ask(account, Limits(each=each), Want(50, 20), 0.0))
+    assert (held(account), account.parallel) == ({}, 0)
     assert all(window.total == 0 for window in account.windows.values())
+
+
+def test_parallel_is_exact_and_says_how_many_run() -> None:
+    account, limits = Account(), Limits(2)
+    first = admitted(ask(account, limits, Want(0, 0), 0.0))
+    admitted(ask(account, limits, Want(0, 0), 0.0))
+    got = denied(ask(account, limits, Want(0, 0), 0.0))
+    assert (got.code, got.limit, got.used, got.retry_after) == ("too_many_parallel", 2, 2, 1.0)
+    settle(account, first, Bill(), 0.0)
+    admitted(ask(account, limits, Want(0, 0), 0.0))
+
+
+# Settling and moving
 
 
 def test_a_lease_is_settled_once() -> None:
     account = Account()
-    lease = admitted(admit(account, NO_RATE, BUDGET, Want(1, 1), 0.0))
-    settle(account, lease, 2)
+    lease = admitted(ask(account, BUDGET, Want(1, 1), 0.0))
+    settle(account, lease, Bill(2), 0.0)
     with pytest.raises(RuntimeError, match="twice"):
-        settle(account, lease, 2)
-    assert account.settled == {"total": 2}
+        settle(account, lease, Bill(2), 0.0)
+    assert spent(account) == {TOTAL.key: 2}
     assert account.parallel == 0
 
 
-def test_parallel_is_exact_and_says_how_many_run() -> None:
-    account, rate = Account(), RateLimit((), 2)
-    first = admitted(admit(account, rate, (), Want(0, 0), 0.0))
-    admitted(admit(account, rate, (), Want(0, 0), 0.0))
-    got = denied(admit(account, rate, (), Want(0, 0), 0.0))
-    assert (got.code, got.limit, got.used, got.retry_after) == ("too_many_parallel", 2, 2, 1.0)
-    settle(account, first, 0)
-    admitted(admit(account, rate, (), Want(0, 0), 0.0))
+def test_a_bill_counts_tokens_and_cost_apart() -> None:
+    account = Account()
+    want = Want(10, 20, input_cost=10, output_cost=2)
+    lease = admitted(ask(account, Limits(each=[TOTAL, MONEY]), want, 0.0))
+    assert settle(account, lease, Bill(25, 77), 0.0) == []
+    assert spent(account) == {TOTAL.key: 25, MONEY.key: 77}
+
+
+def test_a_budget_warns_once_at_each_part_and_of_the_last_only() -> None:
+    limit = Limit("total", "total/tokens", TOKENS, 100, warn_at=(0.5, 0.8, 1.0))
+    account, told = Account(), []
+    for bill in (49, 1, 1, 60):
+        lease = admitted(ask(account, Limits(each=[limit]), Want(0, 0), 0.0))
+        told.append(settle(account, lease, Bill(bill), 0.0))
+    assert told == [[], [Crossing(limit, 0.5, 50)], [], [Crossing(limit, 1.0, 111)]]
 
 
 def test_moving_a_lease_frees_what_it_leaves() -> None:
     account = Account()
-    a, b = Budget("a", 100), Budget("b", 100)
-    lease = admitted(admit(account, NO_RATE, (a,), Want(60, 20), 0.0))
-    assert move(account, lease, (b,), Want(60, 20)) is None
-    assert account.held == {"b": 80}
+    lease = admitted(ask(account, total(100, "a"), Want(60, 20), 0.0))
+    assert fall_back(account, lease, total(100, "b"), Want(60, 30)) is None
+    assert (held(account), lease.output) == ({"b/tokens": 90}, 30)
+    settle(account, lease, Bill(7), 0.0)
+    assert (spent(account), held(account)) == ({"b/tokens": 7}, {})
 
 
-def test_a_move_that_does_not_fit_changes_nothing() -> None:
-    account = Account(settled={"b": 30})
-    a, b = Budget("a", 100), Budget("b", 100)
-    lease = admitted(admit(account, NO_RATE, (a,), Want(60, 20), 0.0))
-    assert denied(move(account, lease, (a, b), Want(60, 20))).code == "insufficient_quota"
-    assert account.held == {"a": 80}
-    settle(account, lease, 7)
-    assert account.settled == {"a": 7, "b": 30}
+def test_a_lease_may_move_to_what_it_holds_itself() -> None:
+    account = Account()
+    lease = admitted(ask(account, BUDGET, Want(100, 900), 0.0))
+    assert fall_back(account, lease, BUDGET, Want(50, 950)) is None
+    assert held(account) == {TOTAL.key: 1000}
 
 
-def test_after_a_restart_windows_keep_what_was_reserved() -> None:
-    account, rate = Account(), one_rule(tokens=100)
-    admitted(admit(account, rate, BUDGET, Want(40, 60), 0.0))
-    restarted = Account.load(json.loads(json.dumps(account.dump())))
-    assert restarted.held == {}
-    refused = denied(admit(restarted, rate, BUDGET, Want(1, 0), 9.0))
-    assert (refused.used, waits_for(refused)) == (100, "the window")
-    admitted(admit(restarted, rate, BUDGET, Want(1, 0), 10.0))
+def test_a_moved_lease_is_one_request_still() -> None:
+    account, limits = Account(), Limits(1, one_rule(requests=1, tokens=100).each)
+    lease = admitted(ask(account, limits, Want(10, 10), 0.0))
+    assert fall_back(account, lease, limits, Want(20, 20), 1.0) is None
+    assert [counted(account, limit).total for limit in limits.each] == [1, 40]
+    assert account.parallel == 1
+    settle(account, lease, Bill(15), 2.0)
+    assert [counted(account, limit).total for limit in limits.each] == [1, 15]
+    assert account.parallel == 0
+
+
+def test_after_a_move_that_does_not_fit_a_lease_holds_nothing_and_is_settled_once() -> None:
+    account = Account()
+    a, b = total(100, "a"), total(100, "b")
+    settle(account, admitted(ask(account, b, Want(30, 0), 0.0)), Bill(30), 0.0)
+    lease = admitted(ask(account, a, Want(60, 20), 0.0))
+    both = Limits(each=[*a.each, *b.each])
+    assert denied(fall_back(account, lease, both, Want(60, 20))).code == "insufficient_quota"
+    assert (held(account), account.parallel) == ({}, 1)
+    settle(account, lease, Bill(7), 0.0)
+    assert spent(account) == {"a/tokens": 7, "b/tokens": 30}
+    assert (held(account), account.parallel) == ({}, 0)
+    with pytest.raises(RuntimeError, match="twice"):
+        settle(account, lease, Bill(7), 0.0)
+
+
+def test_a_lease_that_could_not_move_may_move_elsewhere() -> None:
+    account = Account()
+    lease = admitted(ask(account, total(100, "a"), Want(60, 20), 0.0))
+    denied(fall_back(account, lease, total(10, "b"), Want(60, 20)))
+    assert fall_back(account, lease, total(100, "c"), Want(60, 20)) is None
+    settle(account, lease, Bill(70), 0.0)
+    assert (spent(account), held(account)) == ({"c/tokens": 70}, {})

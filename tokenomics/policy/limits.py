@@ -191,6 +191,7 @@ def settle(counts: Counts, lease: Lease, bill: Bill, now: float) -> list[Crossin
         if limit.unit == REQUESTS:
             continue
         history = counts.history(hold.due, now)
+        history.expire(now)  # or what a lease that holds nothing adds would revive what has left
         before = int(history.total - history.held)
         _charge(history, hold, bill.tokens if limit.unit == TOKENS else bill.cost, now)
         after = int(history.total - history.held)
