@@ -58,7 +58,8 @@ class Counts(Protocol):
         """One has ended."""
 
     def history(self, due: Due, now: float) -> History:
-        """What a limit counts in. Budgets whose period is over may be forgotten for a new one."""
+        """What a limit counts in. A budget whose period is over may be forgotten once
+        the same one's next period is asked for."""
 
 
 class Tally:
@@ -70,6 +71,10 @@ class Tally:
         self.ends = ends
         self.total = spent
         self.held: float = 0
+
+    def over(self, now: float) -> bool:
+        """Whether its period has ended, and nobody holds any of it."""
+        return self.ends <= now and not self.held
 
     def expire(self, _now: float) -> None:
         """See History."""
@@ -188,8 +193,10 @@ class Account:
             return window
         tally = self.budgets.get(due.key)
         if tally is None:
-            over = [k for k, t in self.budgets.items() if t.ends <= now and not t.held]
-            for key in over:
+            # Only of the same rule: where the wall was set back, another of this request's may be
+            # over by the steady clock.
+            rule = rule_of(due.key)
+            for key in [k for k, t in self.budgets.items() if rule_of(k) == rule and t.over(now)]:
                 del self.budgets[key]
             tally = self.budgets[due.key] = Tally(due.ends)
         return tally
@@ -222,6 +229,11 @@ class Account:
             window.total = sum(step[1] for step in window.steps)
             account.windows[key] = window
         return account
+
+
+def rule_of(key: str) -> str:
+    """What the keys of a budget's periods have in common; see `Limits.due`."""
+    return key.rpartition("@")[0]
 
 
 def budget_row(total: float, held: float, ends: float) -> list[Any]:
