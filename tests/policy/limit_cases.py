@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenomics.policy.counts import Account, History
+from tokenomics.policy.counts import Account, Counts, History
 from tokenomics.policy.limits import Denied, Lease, Want, admit, move
 from tokenomics.policy.meters import COST, REQUESTS, TOKENS, Limit, Limits
 
@@ -27,7 +27,7 @@ def total(most: int, name: str = "total") -> Limits:
     return Limits(each=[Limit(name, f"{name}/tokens", TOKENS, most)])
 
 
-def ask(account: Account, limits: Limits, want: Want, now: float) -> Lease | Denied:
+def ask(account: Counts, limits: Limits, want: Want, now: float) -> Lease | Denied:
     return admit(account, limits.parallel, limits.due(now), want, now)
 
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from tokenomics.policy.counts import STEPS, budget_row, edge_of, read_budget_row
+from tokenomics.policy.counts import STEPS, budget_row, edge_of, read_budget_row, rule_of
 from tokenomics.policy.meters import Due
 
 MAX_BUDGETS = 64  # of one token; those that are over, or never had anything, are used again
@@ -26,7 +26,7 @@ _RING = STEPS + 24  # steps of a window; one more than STEPS at most is alive
 _STEP = 4  # cells: newest time, amount, oldest time, held
 
 # Cells of the header.
-_CHANGES, _BUDGETS, _WINDOWS, _RENAMED, _TURN, _HEADER = 0, 1, 2, 3, 4, 8
+_CHANGES, _BUDGETS, _WINDOWS, _RENAMED, _HEADER = 0, 1, 2, 3, 8
 # Cells of a budget behind its name. The first is no whole number.
 _ENDS, _SPENT, _HOLDS = range(3)
 # Cells of a window behind its name. The first four are whole numbers.
@@ -34,7 +34,7 @@ _FIXED, _HEAD, _NEXT, _SPARE, _LENGTH, _TOTAL, _HELD, _STEPS = range(8)
 _WINDOW = _NAME + _STEPS + _RING * _STEP
 
 
-class NoRoom(Exception):
+class NoRoom(ValueError):
     """A token has more budgets or rules than its piece of memory has places for."""
 
 
@@ -68,6 +68,9 @@ class FlatAccount:
         # Found before; good as long as no place was given to another name.
         self._views: dict[str, FlatTally | FlatWindow] = {}
         self._renamed = 0
+        # Places that the present step counts in; it is told by its time.
+        self._step = math.nan
+        self._in_use: set[int] = set()
 
     @property
     def changes(self) -> int:
@@ -91,12 +94,17 @@ class FlatAccount:
         self._whole[_HEADER + self._me] -= 1
 
     def history(self, due: Due, now: float) -> FlatTally | FlatWindow:
-        """See Counts. Raises NoRoom."""
+        """See Counts. What is asked for at one `now` is of one step, and none of it takes the
+        place of another. Raises NoRoom."""
         self._forget_if_renamed()
+        if now != self._step:
+            self._step = now
+            self._in_use.clear()
         view = self._views.get(due.key)
         if view is None:
             view = self._view(due, now)
             self._views[due.key] = view
+        self._in_use.add(view.at)
         return view
 
     def release(self, process: int) -> None:
@@ -119,18 +127,20 @@ class FlatAccount:
     def load(self, state: dict[str, Any], now: float) -> None:
         """Take over what `dump` described, see `Account.load`. Raises NoRoom, ValueError,
         TypeError."""
-        for name, row in state["budgets"].items():
-            spent, ends = read_budget_row(row)
-            self._budget(str(name), ends, 0.0).add(spent, 0.0)
+        budgets = [(str(name), *read_budget_row(row)) for name, row in state["budgets"].items()]
+        if len(budgets) > MAX_BUDGETS:  # a process that counts alone has no bound
+            budgets = [row for row in budgets if row[2] > now]
+        for name, spent, ends in budgets:
+            self._budget(name, ends, -math.inf).add(spent, now)
         for key, (length, fixed, steps) in state["windows"].items():
-            self._window(str(key), length, fixed).load(steps, now)
+            self._window(str(key), length, fixed, now).load(steps, now)
 
     # Places: numbers of cells, where a budget or a window begins with its name.
 
     def _view(self, due: Due, now: float) -> FlatTally | FlatWindow:
         limit = due.limit
         if limit.window:
-            return self._window(due.key, limit.window, limit.fixed)
+            return self._window(due.key, limit.window, limit.fixed, now)
         return self._budget(due.key, due.ends, now)
 
     def _all_budgets(self) -> Iterator[FlatTally]:
@@ -143,31 +153,35 @@ class FlatAccount:
         for tally in tallies:
             if tally.name == name:
                 return tally
-        free = next((t for t in tallies if t.ends <= now and not t.held), None)
-        if free is None and len(tallies) < MAX_BUDGETS:
-            at = _budgets_at(self._processes) + len(tallies) * _budget_cells(self._processes)
-            free = FlatTally(self, at)
+        free = self._free_budget(tallies, rule_of(name), now)
+        if free is not None:
+            self._whole[_RENAMED] += 1  # first: a process that dies in between leaves no old view
             free.begin(name, ends)
-            self._whole[_BUDGETS] = len(tallies) + 1
             return free
-        if free is None:  # a policy of before may have named it
-            # In turns: the one before may be of the same request, which has yet to count in it.
-            turn = int(self._whole[_TURN])
-            later = tallies[turn:] + tallies[:turn]
-            free = next((t for t in later if not t.total), None)
-        if free is None:
+        if len(tallies) == MAX_BUDGETS:
             raise NoRoom(f"a token has more than {MAX_BUDGETS} budgets with tokens spent in them")
-        self._whole[_TURN] = (tallies.index(free) + 1) % len(tallies)
-        free.begin(name, ends)
-        self._whole[_RENAMED] += 1
-        return free
+        at = _budgets_at(self._processes) + len(tallies) * _budget_cells(self._processes)
+        new = FlatTally(self, at)
+        new.begin(name, ends)
+        self._whole[_BUDGETS] = len(tallies) + 1
+        return new
+
+    def _free_budget(self, tallies: list[FlatTally], rule: str, now: float) -> FlatTally | None:
+        """The place of a period of the same rule that is over; once all are taken, of any other
+        that is, or where nothing is spent: a policy of before may have named it."""
+        idle = [t for t in tallies if t.at not in self._in_use and not t.held]
+        over = [t for t in idle if t.ends <= now]
+        chosen = [t for t in over if rule_of(t.name) == rule]
+        if len(tallies) == MAX_BUDGETS:
+            chosen += over + [t for t in idle if not t.total]
+        return next(iter(chosen), None)
 
     def _all_windows(self) -> list[FlatWindow]:
         first = _windows_at(self._processes)
         places = range(first, first + int(self._whole[_WINDOWS]) * _WINDOW, _WINDOW)
         return [FlatWindow(self, at) for at in places]
 
-    def _window(self, key: str, length: float, fixed: bool) -> FlatWindow:
+    def _window(self, key: str, length: float, fixed: bool, now: float) -> FlatWindow:
         windows = self._all_windows()
         for window in windows:
             if window.name == key:
@@ -179,9 +193,9 @@ class FlatAccount:
             self._whole[_WINDOWS] = len(windows) + 1
             return window
         for window in windows:
-            if not window.steps():
-                window.begin(key, length, fixed=fixed)
+            if window.at not in self._in_use and window.empty(now):
                 self._whole[_RENAMED] += 1
+                window.begin(key, length, fixed=fixed, number=max(w.next for w in windows))
                 return window
         raise NoRoom(f"a token counts in more than {MAX_WINDOWS} windows of different shapes")
 
@@ -193,11 +207,16 @@ class FlatAccount:
     def _name(self, at: int) -> str:
         return bytes(self._bytes[at * 8 : at * 8 + NAME_BYTES]).rstrip(b"\0").decode()
 
-    def _set_name(self, at: int, name: str) -> None:
-        data = name.encode()
-        if len(data) > NAME_BYTES:
-            raise NoRoom(f"a name of {len(data)} bytes; at most {NAME_BYTES} fit")
-        self._bytes[at * 8 : at * 8 + NAME_BYTES] = data.ljust(NAME_BYTES, b"\0")
+    def _set_name(self, at: int, name: bytes) -> None:
+        self._bytes[at * 8 : at * 8 + NAME_BYTES] = name
+
+
+def _encoded(name: str) -> bytes:
+    """A name as it stands in its cells. Raises NoRoom."""
+    data = name.encode()
+    if len(data) > NAME_BYTES:
+        raise NoRoom(f"a name of {len(data)} bytes; at most {NAME_BYTES} fit")
+    return data.ljust(NAME_BYTES, b"\0")
 
 
 class FlatTally:
@@ -205,7 +224,7 @@ class FlatTally:
 
     def __init__(self, account: FlatAccount, at: int) -> None:
         self._account = account
-        self._at = at
+        self.at = at
         size = _budget_cells(account._processes)
         self._whole = account._whole[at + _NAME : at + size]
         self._real = account._real[at + _NAME : at + size]
@@ -214,7 +233,7 @@ class FlatTally:
     @property
     def name(self) -> str:
         """The key it stands under."""
-        return self._account._name(self._at)
+        return self._account._name(self.at)
 
     @property
     def ends(self) -> float:
@@ -233,9 +252,10 @@ class FlatTally:
 
     def begin(self, name: str, ends: float) -> None:
         """Stand for another budget, with nothing spent."""
+        data = _encoded(name)
         self._real[_ENDS] = 0.0 if math.isinf(ends) else ends
         self._whole[_SPENT] = 0
-        self._account._set_name(self._at, name)
+        self._account._set_name(self.at, data)
 
     def release(self, process: int) -> None:
         """A process is gone: give back what it held."""
@@ -265,14 +285,14 @@ class FlatWindow:
 
     def __init__(self, account: FlatAccount, at: int) -> None:
         self._account = account
-        self._at = at
+        self.at = at
         self._whole = account._whole[at + _NAME : at + _WINDOW]
         self._real = account._real[at + _NAME : at + _WINDOW]
 
     @property
     def name(self) -> str:
         """The key it stands under."""
-        return self._account._name(self._at)
+        return self._account._name(self.at)
 
     @property
     def total(self) -> float:
@@ -284,17 +304,29 @@ class FlatWindow:
         """See History."""
         return self._real[_HELD]
 
-    def begin(self, key: str, length: float, *, fixed: bool) -> None:
-        """Stand for another rule, with nothing counted."""
+    def begin(self, key: str, length: float, *, fixed: bool, number: int = 0) -> None:
+        """Stand for another rule, with nothing counted; steps are numbered from `number` on, which
+        no ticket that was given out here, or for the rule elsewhere, has."""
+        data = _encoded(key)
         self._whole[_FIXED] = fixed
-        self._whole[_HEAD] = self._whole[_NEXT]
+        self._whole[_HEAD] = self._whole[_NEXT] = number
         self._real[_LENGTH] = length
         self._real[_TOTAL] = self._real[_HELD] = 0.0
-        self._account._set_name(self._at, key)
+        self._account._set_name(self.at, data)
 
     def steps(self) -> int:
         """How many steps it holds."""
         return int(self._whole[_NEXT] - self._whole[_HEAD])
+
+    @property
+    def next(self) -> int:
+        """The number of its next step."""
+        return int(self._whole[_NEXT])
+
+    def empty(self, now: float) -> bool:
+        """Whether nothing is in it any more."""
+        self.expire(now)
+        return not self.steps()
 
     def expire(self, now: float) -> None:
         """See History."""
@@ -310,6 +342,8 @@ class FlatWindow:
             whole[_HEAD] = head = head + 1
             real[_TOTAL] -= real[at + 1]
             real[_HELD] -= real[at + 3]
+        if head == after:  # with what a process left that died inside an operation
+            real[_TOTAL] = real[_HELD] = 0.0
 
     def add(self, amount: float, now: float, *, held: float = 0.0) -> int:
         """See History. The step's number is the ticket."""
