@@ -6,7 +6,7 @@ from tokenomics.policy.counts import Account, Counts, History
 from tokenomics.policy.limits import Denied, Lease, Want, admit, move
 from tokenomics.policy.meters import COST, REQUESTS, TOKENS, Limit, Limits
 
-TOTAL = Limit("total", "total/tokens", TOKENS, 1000)
+TOTAL = Limit("total", "total", TOKENS, 1000)
 BUDGET = Limits(each=[TOTAL])
 HOUR = Limit("hour", "hour/UTC/tokens", TOKENS, 100, period="hour")
 MONEY = Limit("total cost", "total/cost", COST, 1000)

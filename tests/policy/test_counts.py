@@ -12,7 +12,7 @@ from tokenomics.policy.limits import Bill, Denied, Lease, Want, admit, move, set
 from tokenomics.policy.meters import TOKENS, Limit, Limits
 
 WINDOW = Limit("tokens in 10 s", "tokens/10/sliding", TOKENS, 100, 10.0)
-TOTAL = Limit("total", "total/tokens", TOKENS, 1000)
+TOTAL = Limit("total", "total", TOKENS, 1000)
 HOUR = Limit("hour", "hour/UTC/tokens", TOKENS, 1000, period="hour")
 DAY = Limit("day", "day/UTC/tokens", TOKENS, 1000, period="day")
 
@@ -76,7 +76,7 @@ def test_what_was_counted_in_the_future_counts_from_now() -> None:
 def test_a_journal_keeps_budgets_of_all_periods() -> None:
     account, limits = Account(), Limits(each=[TOTAL, HOUR])
     spend(account, limits, 5, 3000.0, 3000.0)
-    kept = {"total/tokens": [5, None], "hour/UTC/tokens@0": [5, 3600.0]}
+    kept = {"total": [5, None], "hour/UTC/tokens@0": [5, 3600.0]}
     assert budgets(account) == budgets(again(account, 9000.0)) == kept
 
 
@@ -87,7 +87,7 @@ def test_a_budget_whose_period_is_over_is_forgotten_for_the_next_one() -> None:
         spend(account, limits, 5, now, now)
         account = again(account, now + 60)
     assert budgets(account) == {
-        "total/tokens": [25, None],
+        "total": [25, None],
         "hour/UTC/tokens@14400": [5, 18000.0],
     }
 

@@ -333,10 +333,10 @@ def test_a_ticket_is_of_no_use_in_a_window_that_was_named_anew() -> None:
 def test_more_budgets_than_there_are_places_are_read_without_those_that_are_over() -> None:
     state = Account().dump()
     state["budgets"] = {f"b{i}/tokens@0": [1, 3600.0] for i in range(MAX_BUDGETS)}
-    state["budgets"]["total/tokens"] = [5, None]
+    state["budgets"]["total"] = [5, None]
     account = flat()
     account.load(state, 3600.0)
-    assert account.dump()["budgets"] == {"total/tokens": [5, None]}
+    assert account.dump()["budgets"] == {"total": [5, None]}
     with pytest.raises(NoRoom):
         flat().load(state, 3599.0)
 

@@ -265,7 +265,7 @@ def test_a_bill_counts_tokens_and_cost_apart() -> None:
 
 
 def test_a_budget_warns_once_at_each_part_and_of_the_last_only() -> None:
-    limit = Limit("total", "total/tokens", TOKENS, 100, warn_at=(0.5, 0.8, 1.0))
+    limit = Limit("total", "total", TOKENS, 100, warn_at=(0.5, 0.8, 1.0))
     account, told = Account(), []
     for bill in (49, 1, 1, 60):
         lease = admitted(ask(account, Limits(each=[limit]), Want(0, 0), 0.0))

@@ -207,7 +207,7 @@ class LimitsMachine(RuleBasedStateMachine):
             amount = taken(due, want, got.output)
             self.count(request, due, amount, held=due.limit.unit != REQUESTS)
         self.within_limits(dues)
-        assert got.standing == tuple(self.total(due) for due in dues)
+        assert got.standing == tuple((due, self.total(due)) for due in dues)
         self.open.append(request)
         return request
 

@@ -41,12 +41,12 @@ def test_every_kind_of_limit_has_a_name_and_a_key_of_its_own() -> None:
         ("requests in 60 s", "requests/60/sliding", REQUESTS, 4),
         ("tokens in 60 s", "tokens/60/sliding", TOKENS, 5),
         ("requests in 0.5 s", "requests/0.5/fixed", REQUESTS, 6),
-        ("total", "total/tokens", TOKENS, 1),
-        ("day", "day/Europe/Berlin/tokens", TOKENS, 2),
+        ("total", "total", TOKENS, 1),
+        ("day", "day/Europe/Berlin", TOKENS, 2),
         ("day cost", "day/Europe/Berlin/cost", COST, 500_000_000),
         ("total cost", "total/cost", COST, 3_000_000_000),
-        ("openai:gpt", "openai:gpt/total/tokens", TOKENS, 8),
-        ("openai:gpt week", "openai:gpt/week/UTC/tokens", TOKENS, 9),
+        ("openai:gpt", "openai:gpt", TOKENS, 8),
+        ("openai:gpt week", "openai:gpt/week/UTC", TOKENS, 9),
         ("openai:gpt week cost", "openai:gpt/week/UTC/cost", COST, 1),
     ]
     assert limits_of(policy, entry).parallel == 7
@@ -60,7 +60,7 @@ def test_of_limits_that_count_the_same_the_smallest_holds() -> None:
     )
     assert [(key, most) for _, key, _, most in rows(policy)] == [
         ("requests/10/sliding", 3),
-        ("total/tokens", 300),
+        ("total", 300),
     ]
 
 

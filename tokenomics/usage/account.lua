@@ -26,11 +26,18 @@ local function exact(number)
   return string.format("%.17g", number)
 end
 
+-- What the keys of a budget's periods have in common.
+local function rule_of(key)
+  return string.match(key, "^(.*)@") or ""
+end
+
 local function budget(key, ends)
   local found = account.b[key]
   if not found then
+    local rule = rule_of(key)
     for other, b in pairs(account.b) do
-      if b[3] > 0 and b[3] <= now and b[2] == 0 then account.b[other] = nil end
+      local over = b[3] > 0 and b[3] <= now and b[2] == 0
+      if over and rule_of(other) == rule then account.b[other] = nil end
     end
     found = {0, 0, ends}
     account.b[key] = found
