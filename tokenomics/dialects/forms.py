@@ -169,10 +169,11 @@ def _disposition(value: str, number: int) -> tuple[str, str | None]:
         parameters[match[1]] = match[2] if match[2] is not None else match[3]
         at = match.end()
     name = parameters.get("name", "")
-    if at < len(rest) or not name or name != name.strip():
+    odd = any(_UNQUOTED.search(text) for text in parameters.values())  # a tab, say
+    if at < len(rest) or not name or name != name.strip() or odd:
         raise BadForm(
             f"part {number} needs a content-disposition of form-data with a name, perhaps a file"
-            " name, and no backslashes"
+            " name, and no backslashes and control characters"
         )
     return name, parameters.get("filename", parameters.get("filename*"))
 
