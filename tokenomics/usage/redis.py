@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import NamedTuple
 
@@ -25,12 +25,14 @@ from tokenomics.net.redis import Away, RedisClient, RedisError, Script
 from tokenomics.policy.limits import FREE, Bill, Crossing, Denied, Hold, Lease, Want
 from tokenomics.policy.meters import REQUESTS, Due, Limits
 from tokenomics.usage import claims
+from tokenomics.usage.claims import Look
 from tokenomics.usage.share import Share
 
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 20.0
 AGAIN_SECONDS = 1.0  # after Redis could not be told what it has to know
 BEAT_SECONDS = 5.0  # how often each proxy says that it is there
+LOOK_SECONDS = 5.0  # for a command that wants to know how accounts stand
 MAX_OWED = 10_000  # settlements that wait for Redis; the oldest go first
 PROXIES = "tokenomics:proxies"
 EPOCH = "tokenomics:epoch"  # a database that has lost it was emptied
@@ -71,8 +73,7 @@ class RedisUsage:
         self._say = say
         self._tell = tell
         self._me = uuid.uuid4().hex
-        text = resources.files("tokenomics").joinpath("usage", "account.lua").read_text("utf-8")
-        self._script = Script(text)
+        self._script = account_script()
         self._client = RedisClient(settings, self._on_up, self._on_down)
         self._came_up = trio.Event()
         self._ready = False  # it is up, and knows what was spent
@@ -207,11 +208,10 @@ class RedisUsage:
                     await self._tried.wait()
             if not self._ready:
                 raise Away(self._why)
-        tag = f"tokenomics:{{{account}}}"  # one slot of a cluster
-        keys = [tag, f"{tag}:leases", f"{tag}:expiry"]
         try:
             with trio.CancelScope(shield=True):  # else nobody would know what was taken
-                answer = await self._client.script(self._script, keys, [op, document, id_])
+                words = [op, document, id_]
+                answer = await self._client.script(self._script, keys_of(account), words)
         except RedisError as e:
             self._absent(f"Redis refuses: {e}")
             raise Away(str(e)) from None
@@ -345,3 +345,40 @@ def _pair(reply: object) -> tuple[float, float]:
 def _unreachable(why: str, want: Want) -> Denied:
     message = f"what the fallback costs cannot be counted: {why}"
     return Denied("limits_unavailable", message, "requests", 0, 0, want.input)
+
+
+def account_script() -> Script:
+    """The law of limits in Lua."""
+    folder = resources.files("tokenomics").joinpath("usage")
+    return Script(folder.joinpath("account.lua").read_text("utf-8"))
+
+
+def keys_of(account: str) -> list[str]:
+    """What the script works on: one slot of a cluster."""
+    tag = f"tokenomics:{{{account}}}"
+    return [tag, f"{tag}:leases", f"{tag}:expiry"]
+
+
+async def look_at(settings: Redis, asked: Sequence[tuple[str, tuple[Due, ...]]]) -> list[Look]:
+    """How accounts stand, for a command that counts nothing itself. Raises Away."""
+    up = trio.Event()
+    reasons = ["no answer"]
+    client = RedisClient(settings, up.set, reasons.append)
+    script = account_script()
+    looks: list[Look] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        with trio.move_on_after(LOOK_SECONDS):
+            await up.wait()
+            for account, dues in asked:
+                document = claims.asked(dues=claims.due_rows(dues, Want(0, 0)))
+                try:
+                    answer = await client.script(script, keys_of(account), ["show", document, ""])
+                except (Away, RedisError) as e:
+                    reasons.append(str(e))
+                    break
+                looks.append(claims.read_look(answer))
+        nursery.cancel_scope.cancel()
+    if len(looks) < len(asked):
+        raise Away(reasons[-1])
+    return looks
