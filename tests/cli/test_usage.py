@@ -121,12 +121,13 @@ async def test_usage_of_a_proxy_that_runs_and_of_one_that_ended(
 
 
 @needs_redis
-async def test_usage_that_is_counted_in_redis(capsys: Capture, nursery: trio.Nursery) -> None:
+async def test_usage_that_is_counted_in_redis(
+    capsys: Capture, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hash_ = create(capsys)
     async with redis_server() as server:
-        Path("config.yaml").write_text(
-            f"session: {{backend: redis, redis: {{addr: '{server.addr}'}}}}\n"
-        )
+        monkeypatch.setenv("TOKENOMICS_SESSION_BACKEND", "redis")
+        monkeypatch.setenv("TOKENOMICS_SESSION_REDIS_ADDR", server.addr)
         share = Share(USAGE, pytest.fail)
         usage = RedisUsage(Redis(addr=server.addr), share, lambda _level, _message: None)
         nursery.start_soon(usage.run)
