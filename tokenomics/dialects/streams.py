@@ -211,19 +211,21 @@ class StreamReader:
 
     def generated(self) -> int:
         """Output tokens so far, estimated."""
-        self._count_sample()
-        return -(-self._generated // 3)
+        return -(-self._counted() // 3)
 
     def generated_at_least(self) -> int:
         """The same on the lower side: prose has 4.3 bytes a token."""
-        self._count_sample()
-        return self._generated // 5
+        return self._counted() // 5
 
     def generated_at_most(self) -> int:
         """The same on the upper side: hashes have 1.5 bytes a token; few providers send less than a
         token in an event."""
-        self._count_sample()
-        return max(self._events, -(-self._generated * 2 // 3))
+        return max(self._events, -(-self._counted() * 2 // 3))
+
+    def _counted(self) -> int:
+        if self._sample:
+            self._count_sample()
+        return self._generated
 
     def _look(self, block: bytes) -> None:
         for raw, data in events(block):

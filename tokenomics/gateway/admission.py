@@ -73,23 +73,35 @@ class Admission:
             self.lease.cap = most if self.lease.cap is None else min(self.lease.cap, most)
         self.lease.bounded = self.lease.bounded or bool(most)
 
-    async def allows(self, reader: StreamReader) -> bool:
-        """Whether a stream may go on: holds more as it flows. False if it has come to the end of
-        what it holds, and there is no more.
+    def falls_short(self, reader: StreamReader) -> bool:
+        """Whether a stream comes near the end of what it holds, and has to `grow`.
 
         Only the provider counts tokens; here they are estimated. Where all that the provider may
         write is held, it stops by itself, and the estimate is on the lower side; else on the upper.
         """
+        flowed, whole = self._flowed(reader)
+        return flowed + (0 if whole else NEAR) > self.lease.output
+
+    async def grow(self, reader: StreamReader) -> bool:
+        """Hold more for a stream. False if there is no more, and it has to end here."""
         lease = self.lease
-        ceiling = lease.cap if lease.cap is not None else lease.want.output
-        whole = ceiling is not None and lease.output >= ceiling
-        flowed = reader.generated_at_least() if whole else reader.generated_at_most()
-        if flowed + NEAR <= lease.output or (whole and flowed < lease.output):
-            return True
+        flowed, whole = self._flowed(reader)
         more = max(flowed - lease.output, 0) + min(max(lease.output, STEP), MAX_STEP)
-        if ceiling is not None and not whole:
-            more = min(more, ceiling - lease.output)
+        if self._ceiling is not None and not whole:
+            more = min(more, self._ceiling - lease.output)
         return bool(await self._usage.extend(self._account, lease, more)) or flowed < lease.output
+
+    def _flowed(self, reader: StreamReader) -> tuple[int, bool]:
+        """Output tokens so far, and whether all that may come is held."""
+        ceiling = self._ceiling
+        if ceiling is not None and self.lease.output >= ceiling:
+            return reader.generated_at_least(), True
+        return reader.generated_at_most(), False
+
+    @property
+    def _ceiling(self) -> int | None:
+        lease = self.lease
+        return lease.cap if lease.cap is not None else lease.want.output
 
 
 def prompt_tokens(target: Target) -> int:

@@ -7,8 +7,9 @@ gets an error event and no clean end.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tokenomics.dialects import answers
 from tokenomics.dialects.ask import Ask
@@ -42,6 +43,16 @@ class Receipt:
     estimated: bool = False
     text: str = ""
     complete: bool = False
+
+
+class Bound(Protocol):
+    """What bounds a stream as it flows."""
+
+    def falls_short(self, reader: StreamReader) -> bool:
+        """Whether it has to `grow` before it may go on."""
+
+    async def grow(self, reader: StreamReader) -> bool:
+        """Hold more for it; False if there is no more."""
 
 
 @dataclass(slots=True)
@@ -113,8 +124,8 @@ class _Passage:
 class Relay:
     """One answer on its way. `lines` are its header lines; `output` is what it goes through;
     `timeout` bounds each silence, in seconds; `keep_text` is for memory; `input_estimate` gives
-    what is charged for input where the provider does not say; `allows` says whether a stream may go
-    on, None if nothing bounds it. Nothing in it changes."""
+    what is charged for input where the provider does not say; `bound` says whether a stream may go
+    on, None if it always may. Nothing in it changes."""
 
     ask: Ask
     reply: Reply
@@ -124,7 +135,7 @@ class Relay:
     timeout: float
     keep_text: bool
     input_estimate: Callable[[], int]
-    allows: Callable[[StreamReader], Awaitable[bool]] | None = None
+    bound: Bound | None = None
 
     async def run(self, call: Call, receipt: Receipt) -> None:
         """Pass an answer on. Raises Refusal if it is not whole and nothing has gone out yet."""
@@ -211,7 +222,7 @@ class Relay:
         except BadCoding as e:
             raise Refusal("upstream_invalid", f"the provider's stream: {e}") from None
         end = None
-        if self.allows is not None:
+        if self.bound is not None:
             end = ending(name, self.ask.choices, usage_asked=self.ask.usage_asked)
         passage = _Passage(self.reply, reader, inflate, self.output, screens, self.keep_text, end)
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
@@ -292,16 +303,14 @@ class Relay:
                             passage.ending.watch(chunks)
                         await self.reply.write_chunks(chunks)
                         passage.last = chunks
-                        if self.allows is not None and not await self.allows(reader):
-                            passage.spent = True
+                        if await self._is_spent(passage):
                             return None
                         continue
                 data = await call.receive()
                 if not data:
                     break
                 await passage.feed(data)
-                if self.allows is not None and not reader.done and not await self.allows(reader):
-                    passage.spent = True
+                if await self._is_spent(passage):
                     return None
             await passage.end()
         except Refusal as e:  # a rule's
@@ -315,6 +324,14 @@ class Relay:
         except EventTooLong:
             return Refusal("upstream_invalid", "an event of the provider's stream is too long")
         return None
+
+    async def _is_spent(self, passage: _Passage) -> bool:
+        """Whether a stream that has not ended may not go on."""
+        bound, reader = self.bound, passage.reader
+        if bound is None or reader.done or not bound.falls_short(reader):
+            return False
+        passage.spent = not await bound.grow(reader)
+        return passage.spent
 
     def _silent(self) -> Refusal:
         return Refusal(
