@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from tokenomics.dialects.ask import Ask
-from tokenomics.dialects.streams import StreamReader
+from tokenomics.dialects.streams import LEAST_BYTES, MOST_BYTES, StreamReader
 from tokenomics.dialects.usage import Usage as Counted
 from tokenomics.policy.limits import DEFAULT_OUTPUT, FREE, Bill, Crossing, Denied, Lease, Want
 from tokenomics.policy.route import Target
@@ -73,14 +73,21 @@ class Admission:
             self.lease.cap = most if self.lease.cap is None else min(self.lease.cap, most)
         self.lease.bounded = self.lease.bounded or bool(most)
 
-    def falls_short(self, reader: StreamReader) -> bool:
-        """Whether a stream comes near the end of what it holds, and has to `grow`.
+    @property
+    def held(self) -> int:
+        """Output tokens that the request may have."""
+        return self.lease.output
+
+    def bytes_left(self, reader: StreamReader) -> int:
+        """Bytes of a stream's text for which enough is held; none if it has to `grow`.
 
         Only the provider counts tokens; here they are estimated. Where all that the provider may
         write is held, it stops by itself, and the estimate is on the lower side; else on the upper.
         """
         flowed, whole = self._flowed(reader)
-        return flowed + (0 if whole else NEAR) > self.lease.output
+        if whole:
+            return (self.lease.output - flowed) * MOST_BYTES
+        return int((self.lease.output - NEAR - flowed) * LEAST_BYTES)
 
     async def grow(self, reader: StreamReader) -> bool:
         """Hold more for a stream. False if there is no more, and it has to end here."""

@@ -27,6 +27,7 @@ from tokenomics.net.framing import whole_chunks
 from tokenomics.outcome import Outcome
 
 MAX_ANSWER = 64 << 20  # bytes of a whole answer
+PIECE_BYTES = 1024  # of a stream that may be spent
 INFLATE_BYTES = 4096  # of an encoded stream that are decoded at a time
 MAX_INFLATED = 8 << 20  # bytes that so many may become; deflate makes at most 1032 of one
 END_SECONDS = 0.25  # for an upstream to end its body after the stream's own end
@@ -48,8 +49,12 @@ class Receipt:
 class Bound(Protocol):
     """What bounds a stream as it flows."""
 
-    def falls_short(self, reader: StreamReader) -> bool:
-        """Whether it has to `grow` before it may go on."""
+    @property
+    def held(self) -> int:
+        """Output tokens that it may have."""
+
+    def bytes_left(self, reader: StreamReader) -> int:
+        """Bytes of its text for which enough is held; none if it has to `grow`."""
 
     async def grow(self, reader: StreamReader) -> bool:
         """Hold more for it; False if there is no more."""
@@ -67,6 +72,7 @@ class _Passage:
     screens: ScreenedStream | None
     collect: bool
     ending: Ending | None
+    bound: Bound | None
     spent: bool = False  # it may not go on
     texts: list[str] = field(default_factory=list)
     last: bytes = b""
@@ -77,13 +83,31 @@ class _Passage:
         return self.inflate is None and self.screens is None and not self.collect
 
     async def feed(self, data: bytes) -> None:
-        """Pass on what comes. Raises Refusal, BadCoding, EventTooLong."""
-        if self.inflate is None:
-            await self._write(self.reader.feed(data))
-            return
-        for start in range(0, len(data), INFLATE_BYTES):
-            plain = self.inflate.feed(data[start : start + INFLATE_BYTES])
-            await self._write(self.reader.feed(plain))
+        """Pass on what comes, until it is spent. Raises Refusal, BadCoding, EventTooLong."""
+        position = 0
+        while position < len(data) and not self.spent:
+            end = position + self.piece_bytes(len(data))
+            piece = data[position:end]
+            if self.inflate is not None:
+                piece = self.inflate.feed(piece)
+            await self._write(self.reader.feed(piece))
+            position = end
+
+    def piece_bytes(self, most: int) -> int:
+        """How much of what has come may be looked at in one go: enough is held for it, or it is so
+        little that it is soon known whether there is more."""
+        if self.inflate is not None:
+            most = min(most, INFLATE_BYTES)
+        if self.bound is None:
+            return most
+        return min(most, max(PIECE_BYTES, self.bound.bytes_left(self.reader)))
+
+    async def may_pass(self) -> bool:
+        """Whether what the reader has counted may go out, now that it has been counted."""
+        bound, reader = self.bound, self.reader
+        if bound is not None and not reader.done and bound.bytes_left(reader) <= 0:
+            self.spent = not await bound.grow(reader)
+        return not self.spent
 
     async def end(self) -> None:
         """The provider has ended: what is left, unless it broke off, when held text is not let go.
@@ -104,7 +128,7 @@ class _Passage:
             await self.reply.write(self.ending.stop(usage))
 
     async def _write(self, events: bytes) -> None:
-        if not events:
+        if not events or not await self.may_pass():
             return
         shown = events
         if self.output is not None and self.screens is not None:
@@ -224,13 +248,15 @@ class Relay:
         end = None
         if self.bound is not None:
             end = ending(name, self.ask.choices, usage_asked=self.ask.usage_asked)
-        passage = _Passage(self.reply, reader, inflate, self.output, screens, self.keep_text, end)
+        passage = _Passage(
+            self.reply, reader, inflate, self.output, screens, self.keep_text, end, self.bound
+        )
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
         problem: Refusal | None = None
         try:
             problem = await self._pump(call, passage)
         finally:
-            receipt.usage, receipt.estimated = self._streamed(reader), not reader.done
+            receipt.usage, receipt.estimated = self._streamed(passage), not reader.done
             receipt.estimated |= reader.usage is None
             receipt.text = "".join(passage.texts)
             receipt.complete = reader.done
@@ -264,15 +290,17 @@ class Relay:
         await self.reply.end()
         return None
 
-    def _streamed(self, reader: StreamReader) -> Usage:
+    def _streamed(self, passage: _Passage) -> Usage:
         """What a stream has cost so far. Some providers count from the start: before the end, what
-        came may be more."""
-        counted = reader.usage
-        if counted is None:
-            return Usage(self.input_estimate(), reader.generated())
-        if reader.done:
+        came may be more. What came of one that is spent was held, but for the last that came."""
+        reader = passage.reader
+        counted = reader.usage or Usage(self.input_estimate(), 0)
+        if reader.usage is not None and reader.done:
             return counted
-        return counted._replace(output=max(counted.output, reader.generated()))
+        generated = reader.generated()
+        if passage.spent and self.bound is not None:
+            generated = min(generated, self.bound.held)
+        return counted._replace(output=max(counted.output, generated))
 
     def _screens(self, name: str) -> ScreenedStream | None:
         """The screens that a stream goes through. Raises Refusal if nobody knows how."""
@@ -295,22 +323,23 @@ class Relay:
             while not reader.done:
                 if as_it_came:
                     seen = await call.peek()
-                    size = whole_chunks(seen, b"\n\n", reader.clear(seen))
+                    clear = min(reader.clear(seen), passage.piece_bytes(len(seen)))
+                    size = whole_chunks(seen, b"\n\n", clear)
                     if size:
                         chunks = call.take(size)
                         reader.passed(chunks)
+                        if not await passage.may_pass():
+                            return None
                         if passage.ending is not None:
                             passage.ending.watch(chunks)
                         await self.reply.write_chunks(chunks)
                         passage.last = chunks
-                        if await self._is_spent(passage):
-                            return None
                         continue
                 data = await call.receive()
                 if not data:
                     break
                 await passage.feed(data)
-                if await self._is_spent(passage):
+                if passage.spent:
                     return None
             await passage.end()
         except Refusal as e:  # a rule's
@@ -324,14 +353,6 @@ class Relay:
         except EventTooLong:
             return Refusal("upstream_invalid", "an event of the provider's stream is too long")
         return None
-
-    async def _is_spent(self, passage: _Passage) -> bool:
-        """Whether a stream that has not ended may not go on."""
-        bound, reader = self.bound, passage.reader
-        if bound is None or reader.done or not bound.falls_short(reader):
-            return False
-        passage.spent = not await bound.grow(reader)
-        return passage.spent
 
     def _silent(self) -> Refusal:
         return Refusal(
