@@ -223,6 +223,15 @@ class StreamReader:
         """The same on the upper side; few providers send less than a token in an event."""
         return max(self._events, math.ceil(self._counted() / LEAST_BYTES))
 
+    def most_in(self, block: bytes) -> int:
+        """Output tokens in what has come and is not counted yet, on the upper side."""
+        number = block.count(b"\n\n")
+        if self._frame is None:
+            text = sum([len(text) for text in self.form.generated.findall(block)])
+        else:
+            text = max(len(block) - number * self._frame, 0)
+        return max(number, math.ceil(text / LEAST_BYTES))
+
     def _counted(self) -> int:
         if self._sample:
             self._count_sample()

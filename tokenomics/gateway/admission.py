@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from tokenomics.dialects.ask import Ask
-from tokenomics.dialects.streams import LEAST_BYTES, MOST_BYTES, StreamReader
+from tokenomics.dialects.streams import StreamReader
 from tokenomics.dialects.usage import Usage as Counted
 from tokenomics.policy.limits import DEFAULT_OUTPUT, FREE, Bill, Crossing, Denied, Lease, Want
 from tokenomics.policy.route import Target
@@ -17,7 +17,7 @@ from tokenomics.usage import Usage
 # of what it holds: by then it is known to be a long one.
 STEP = 256
 MAX_STEP = 4096
-NEAR = 64  # tokens; what a provider may have sent before it hears that it is to stop
+NEAR = 64  # tokens beyond what flows; a provider may send as many before it hears to stop
 
 Warn = Callable[[Sequence[Crossing]], None]
 
@@ -78,25 +78,25 @@ class Admission:
         """Output tokens that the request may have."""
         return self.lease.output
 
-    def bytes_left(self, reader: StreamReader) -> int:
-        """Bytes of a stream's text for which enough is held; none if it has to `grow`.
+    def fits(self, reader: StreamReader, more: int) -> bool:
+        """Whether enough is held for what has passed of a stream and so many tokens more.
 
         Only the provider counts tokens; here they are estimated. Where all that the provider may
         write is held, it stops by itself, and the estimate is on the lower side; else on the upper.
         """
         flowed, whole = self._flowed(reader)
-        if whole:
-            return (self.lease.output - flowed) * MOST_BYTES
-        return int((self.lease.output - NEAR - flowed) * LEAST_BYTES)
+        return flowed + (0 if whole else more) <= self.lease.output
 
-    async def grow(self, reader: StreamReader) -> bool:
-        """Hold more for a stream. False if there is no more, and it has to end here."""
-        lease = self.lease
+    async def grow(self, reader: StreamReader, more: int) -> bool:
+        """Hold more for a stream: at least for so many tokens, if there are that many; whether
+        there were."""
+        held = self.lease.output
         flowed, whole = self._flowed(reader)
-        more = max(flowed - lease.output, 0) + min(max(lease.output, STEP), MAX_STEP)
+        wanted = max(flowed + more + NEAR - held, min(max(held, STEP), MAX_STEP))
         if self._ceiling is not None and not whole:
-            more = min(more, self._ceiling - lease.output)
-        return bool(await self._usage.extend(self._account, lease, more)) or flowed < lease.output
+            wanted = min(wanted, self._ceiling - held)
+        await self._usage.extend(self._account, self.lease, wanted)
+        return self.fits(reader, more)
 
     def _flowed(self, reader: StreamReader) -> tuple[int, bool]:
         """Output tokens so far, and whether all that may come is held."""

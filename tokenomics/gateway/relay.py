@@ -53,11 +53,11 @@ class Bound(Protocol):
     def held(self) -> int:
         """Output tokens that it may have."""
 
-    def bytes_left(self, reader: StreamReader) -> int:
-        """Bytes of its text for which enough is held; none if it has to `grow`."""
+    def fits(self, reader: StreamReader, more: int) -> bool:
+        """Whether enough is held for what has passed and so many tokens more."""
 
-    async def grow(self, reader: StreamReader) -> bool:
-        """Hold more for it; False if there is no more."""
+    async def grow(self, reader: StreamReader, more: int) -> bool:
+        """Hold more; whether that is enough."""
 
 
 @dataclass(slots=True)
@@ -86,27 +86,31 @@ class _Passage:
         """Pass on what comes, until it is spent. Raises Refusal, BadCoding, EventTooLong."""
         position = 0
         while position < len(data) and not self.spent:
-            end = position + self.piece_bytes(len(data))
-            piece = data[position:end]
+            rest = data[position:] if position else data
+            size = await self.piece_bytes(rest)
+            piece = rest[:size]
             if self.inflate is not None:
                 piece = self.inflate.feed(piece)
             await self._write(self.reader.feed(piece))
-            position = end
+            position += size
 
-    def piece_bytes(self, most: int) -> int:
-        """How much of what has come may be looked at in one go: enough is held for it, or it is so
-        little that it is soon known whether there is more."""
+    async def piece_bytes(self, data: bytes) -> int:
+        """How much of what has come may be looked at in one go: all, if enough is held for it; else
+        so little that no more than is held goes out."""
         if self.inflate is not None:
-            most = min(most, INFLATE_BYTES)
+            return min(len(data), INFLATE_BYTES if self.bound is None else PIECE_BYTES)
         if self.bound is None:
-            return most
-        return min(most, max(PIECE_BYTES, self.bound.bytes_left(self.reader)))
+            return len(data)
+        more = self.reader.most_in(data)
+        if self.bound.fits(self.reader, more) or await self.bound.grow(self.reader, more):
+            return len(data)
+        return min(len(data), PIECE_BYTES)
 
     async def may_pass(self) -> bool:
         """Whether what the reader has counted may go out, now that it has been counted."""
         bound, reader = self.bound, self.reader
-        if bound is not None and not reader.done and bound.bytes_left(reader) <= 0:
-            self.spent = not await bound.grow(reader)
+        if bound is not None and not reader.done and not bound.fits(reader, 0):
+            self.spent = not await bound.grow(reader, 0)
         return not self.spent
 
     async def end(self) -> None:
@@ -323,7 +327,9 @@ class Relay:
             while not reader.done:
                 if as_it_came:
                     seen = await call.peek()
-                    clear = min(reader.clear(seen), passage.piece_bytes(len(seen)))
+                    clear = reader.clear(seen)
+                    if self.bound is not None and clear:
+                        clear = await passage.piece_bytes(seen[:clear])
                     size = whole_chunks(seen, b"\n\n", clear)
                     if size:
                         chunks = call.take(size)
