@@ -333,7 +333,6 @@ end
 
 expire_leases()
 local reply = ops[op]()
-if op ~= "show" and not (op == "admit" and lease_id == "") then
-  redis.call("SET", KEYS[1], cmsgpack.pack(account))
-end
+-- What was only looked at may have lost leases that expired.
+if packed or op ~= "show" then redis.call("SET", KEYS[1], cmsgpack.pack(account)) end
 return reply
