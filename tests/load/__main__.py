@@ -3,7 +3,7 @@
     python -m tests.load                       # every scenario on every home
     python -m tests.load --home redis --scenario budget-stream
 
-Homes: `process` (one proxy), `workers` (one of two workers), `redis` (three proxies). The figures of
+Homes: `process` (one proxy), `workers` (one, of two workers), `redis` (three). The figures of
 a budget are the provider's own count; overshoot must be 0.
 """
 

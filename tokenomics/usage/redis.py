@@ -29,7 +29,6 @@ from tokenomics.usage.claims import Look
 from tokenomics.usage.share import Share
 
 LEASE_SECONDS = 60.0
-RENEW_SECONDS = 20.0
 AGAIN_SECONDS = 1.0  # after Redis could not be told what it has to know
 BEAT_SECONDS = 5.0  # how often each proxy says that it is there
 LOOK_SECONDS = 5.0  # for a command that wants to know how accounts stand
@@ -63,11 +62,19 @@ class Owed(NamedTuple):
 
 class RedisUsage:
     """The accounts of every token, in one Redis for all proxies. `share` is what this proxy
-    remembers, and counts in while Redis is away. `run` keeps it going."""
+    remembers, and counts in while Redis is away; a lease that it does not renew ends after `lease`
+    seconds. `run` keeps it going."""
 
     def __init__(
-        self, settings: Redis, share: Share, say: Say, tell: Tell = lambda _up, _why: None
+        self,
+        settings: Redis,
+        share: Share,
+        say: Say,
+        tell: Tell = lambda _up, _why: None,
+        *,
+        lease: float = LEASE_SECONDS,
     ) -> None:
+        self._lease_seconds = lease
         self._settings = settings
         self._share = share
         self._say = say
@@ -82,8 +89,14 @@ class RedisUsage:
         self._why = "not connected yet"
         self._epoch = b""
         self._leases: dict[str, tuple[str, float]] = {}  # id: account, when to renew
+        self._forgotten: set[str] = set()  # of the leases, those that an emptied Redis has lost
         self._owed: deque[Owed] = deque()
         self._dropped = 0
+
+    @property
+    def owes(self) -> int:
+        """Settlements that Redis has yet to hear of."""
+        return len(self._owed)
 
     # What the gateway asks for
 
@@ -103,7 +116,7 @@ class RedisUsage:
             parallel=limits.parallel,
             dues=claims.due_rows(dues, want),
             want=claims.want_row(want),
-            ttl=LEASE_SECONDS,
+            ttl=self._lease_seconds,
         )
         try:
             answer = await self._ask("admit", account, document, id_)
@@ -115,7 +128,7 @@ class RedisUsage:
         if denied is not None:
             return denied
         if id_:
-            self._leases[id_] = account, trio.current_time() + RENEW_SECONDS
+            self._leases[id_] = account, trio.current_time() + self._lease_seconds / 3
         return claims.read_lease(answer, dues, want, id_)
 
     async def _alone(
@@ -142,7 +155,7 @@ class RedisUsage:
             return await self._share.extend(account, lease, output)
         dues = tuple(hold.due for hold in lease.holds)
         rows = claims.due_rows(dues, lease.want)
-        document = claims.asked(dues=rows, output=output, ttl=LEASE_SECONDS)
+        document = claims.asked(dues=rows, output=output, ttl=self._lease_seconds)
         try:
             (granted,) = await self._ask("extend", account, document, lease.id)
         except Away:
@@ -158,7 +171,7 @@ class RedisUsage:
             return await self._share.move(account, lease, limits, want)
         dues = limits.due(self._share.clock.wall())
         rows, wish = claims.due_rows(dues, want), claims.want_row(want)
-        document = claims.asked(dues=rows, want=wish, ttl=LEASE_SECONDS)
+        document = claims.asked(dues=rows, want=wish, ttl=self._lease_seconds)
         try:
             answer = await self._ask("move", account, document, lease.id)
         except Away as e:
@@ -190,7 +203,8 @@ class RedisUsage:
             if dues:
                 self._owe(Owed(account, uuid.uuid4().hex, dues, bill, force=True))
             return []
-        owed = Owed(account, lease.id, dues, bill, force=False)
+        owed = Owed(account, lease.id, dues, bill, force=lease.id in self._forgotten)
+        self._forgotten.discard(lease.id)
         try:
             return await self._pay(owed)
         except Away:
@@ -281,7 +295,7 @@ class RedisUsage:
                 await self._catch_up()
                 while self._came_up is up:
                     await self._beat()
-                    await trio.sleep(BEAT_SECONDS)
+                    await trio.sleep(min(BEAT_SECONDS, self._lease_seconds / 6))
             except (Away, RedisError) as e:
                 self._tried.set()
                 self._absent(str(e))
@@ -289,13 +303,14 @@ class RedisUsage:
 
     async def _catch_up(self) -> None:
         """Before it is asked: see whether it was emptied, and settle what waited."""
-        was_new = await self._client.call("SET", EPOCH, self._me, "NX")
+        was_new = await self._client.call("SET", EPOCH, uuid.uuid4().hex, "NX")
         epoch = await self._client.call("GET", EPOCH)
         if was_new is not None or (self._epoch and epoch != self._epoch):
             for account, budgets in self._share.remembered():
                 await self._ask("restore", account, claims.asked(budgets=budgets), "")
             owed = [o._replace(force=True) for o in self._owed if not o.remembered]
             self._owed = deque(owed)
+            self._forgotten.update(self._leases)
         self._epoch = epoch if isinstance(epoch, bytes) else b""
         await self._pay_all()
         if self._dropped:
@@ -329,10 +344,10 @@ class RedisUsage:
             if when <= now:
                 due.setdefault(account, []).append(id_)
         for account, ids in due.items():
-            await self._ask("renew", account, claims.asked(ids=ids, ttl=LEASE_SECONDS), "")
+            await self._ask("renew", account, claims.asked(ids=ids, ttl=self._lease_seconds), "")
             for id_ in ids:
                 if id_ in self._leases:
-                    self._leases[id_] = account, trio.current_time() + RENEW_SECONDS
+                    self._leases[id_] = account, trio.current_time() + self._lease_seconds / 3
 
 
 def _pair(reply: object) -> tuple[float, float]:
