@@ -21,6 +21,7 @@ SPENT = Usage(7, 90)
 SIZE = 30  # characters of a golden stream's pieces: few events, each kind of them
 CHOICES = 3  # of the golden chat
 CHAT_OBJECT = "chat.completion.chunk"
+COMMENT = b": a comment\n\n"
 CHAT = [event(strictjson.dumps(d)) for d in chat_events(SIZE)][:-1]  # the last one is its usage
 MESSAGE = [named_event(d["type"], strictjson.dumps(d)) for d in message_events(SIZE)][:-2]
 RESPONSE = [named_event(d["type"], strictjson.dumps(d)) for d in response_events(SIZE)][:-1]
@@ -134,6 +135,36 @@ def test_a_chat_tells_usage_to_who_asked(asked: bool) -> None:
     told = [(d.choices, d.usage.total_tokens) for d in found if d.usage]
     assert told == ([([], SPENT.total)] if asked else [])
     assert (found[-1].usage is not None) == asked, "it comes last"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        COMMENT,
+        b": OPENROUTER PROCESSING\n\n" * 2,
+        event(b'{"id":"","object":"","created":0,"model":"","choices":[]}'),
+        event(b'{"prompt_filter_results":[],"choices":[]}'),
+    ],
+    ids=["comment", "comments", "azure", "no head"],
+)
+@each_feeding
+def test_a_chat_that_begins_with_something_else_ends_like_its_chunks(
+    feeding: Feeding, first: bytes
+) -> None:
+    stream = cut(made("openai"), feeding, [first, *CHAT[:3]])
+    last = documents(stream)[-1]
+    assert (last["id"], last["object"], last["model"]) == ("chatcmpl-1", CHAT_OBJECT, "m")
+    assert last["choices"][0]["delta"] == {}
+    with of_openai(stream) as client:
+        found = list(client.chat.completions.create(**HELLO, stream=True))
+    assert found[-1].choices[0].finish_reason == "length"
+
+
+def test_a_chat_that_is_cut_before_its_first_chunk_ends_as_a_chat() -> None:
+    with of_openai(cut(made("openai"), one_by_one, [])) as client:
+        found = list(client.chat.completions.create(**HELLO, stream=True))
+    assert [d.choices[0].delta.content for d in found] == [None]
+    assert found[0].choices[0].finish_reason == "length"
 
 
 @each_feeding

@@ -63,24 +63,32 @@ class ChatEnding:
     def __init__(self, choices: int, *, usage_asked: bool) -> None:
         self._open = set(range(choices))
         self._usage_asked = usage_asked
-        self._head: dict[str, Any] | None = None  # before the first event
+        self._head: dict[str, Any] = {}
+        self._nothing: dict[str, Any] | None = None  # a choice that says nothing, once one was seen
 
     def watch(self, block: bytes) -> None:
         """See Ending."""
-        if self._head is None:
-            document = next(_documents(block, (b"{",)), {})
-            self._head = {k: document[k] for k in self._HEAD if k in document}
+        if self._nothing is None:
+            self._look(block)
         for document in _documents(block, self._FINISHED):
             choices = document.get("choices")
             for choice in choices if isinstance(choices, list) else []:
                 if isinstance(choice, dict) and choice.get("finish_reason"):
                     self._open.discard(choice.get("index", 0))
 
+    def _look(self, block: bytes) -> None:
+        """Learn what chunks look like from the first that has a choice. What may come before it,
+        comments and Azure's verdict on the prompt, has no name, or an empty one."""
+        for document in _documents(block, (b'"choices"',)):
+            choices = document.get("choices")
+            if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+                self._head = {k: document[k] for k in self._HEAD if k in document}
+                self._nothing = {"text": ""} if "text" in choices[0] else {"delta": {}}
+                return
+
     def stop(self, usage: Usage) -> bytes:
         """See Ending."""
-        head = self._head or {}
-        chat = head.get("object") == "chat.completion.chunk"
-        nothing: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        head, nothing = self._head, self._nothing or {"delta": {}}
         out = []
         for index in sorted(self._open):
             choice = {"index": index, **nothing, "logprobs": None, "finish_reason": "length"}
