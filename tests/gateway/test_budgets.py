@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,46 @@ async def test_a_screened_stream_that_is_cut_lets_go_of_what_it_held(tmp_path: P
     assert answer.whole
     assert finish(answer.events) == ["length"]
     assert b"wordwordwo" in answer.body
+    assert account.held == {}
+
+
+async def test_a_masked_response_that_is_cut_shows_no_item_unmasked(tmp_path: Path) -> None:
+    """Its last event repeats the items that were done."""
+    head = {"id": "resp_1", "object": "response", "model": "gpt-4o", "output": []}
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    part = {"type": "output_text", "annotations": [], "text": "the sekret"}
+    found: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**head, "status": "in_progress"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
+        {"type": "response.output_text.delta", **place, "delta": "the sek"},
+        {"type": "response.output_text.delta", **place, "delta": "ret"},
+        {"type": "response.output_text.done", **place, "text": "the sekret"},
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {**item, "content": [part]},
+        },
+    ]
+    other = {"item_id": "msg_2", "output_index": 1, "content_index": 0, "delta": WORD}
+    found += [{"type": "response.output_text.delta", **other}] * 2000
+    events = [
+        named_event(document["type"], json.dumps({**document, "sequence_number": i}).encode())
+        for i, document in enumerate(found)
+    ]
+    rules = [{"type": "keyword", "keywords": ["sekret"], "action": "mask", "scope": "output"}]
+    body = {"model": "gpt-4o", "input": "Hello", "stream": True}
+    async with (
+        provider(streams(*events)) as upstream,
+        proxy(tmp_path, upstream, budget(600, rules=rules)) as gateway,
+    ):
+        answer = await gateway.post(body, "/v1/responses")
+        account = gateway.account()
+    last = json.loads(answer.events[-1])
+    assert (answer.whole, last["type"]) == (True, "response.incomplete")
+    assert last["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert last["response"]["output"][0]["content"][0]["text"] == "the [REDACTED]"
+    assert b"sekret" not in answer.body
     assert account.held == {}
 
 
@@ -338,6 +379,29 @@ async def test_a_budget_per_period_says_when_it_begins_anew(tmp_path: Path) -> N
     assert "retry-after" not in refused.headers
     assert refused.headers["x-tokenomics-reset"] in refused.message
     assert refused.headers["x-tokenomics-reset"].endswith("-01T00:00:00Z")
+
+
+async def test_a_stream_is_charged_to_the_period_it_began_in(tmp_path: Path) -> None:
+    policy = {**KEY, "budget": {"tokens": 1000, "period": "hour"}}
+    wait = trio.Event()
+    script = [
+        streams(chunk("Hel"), usage_chunk(9, 500), DONE, wait=wait, after=1),
+        answers(completion(usage=(9, 11))),
+    ]
+    async with provider(*script) as upstream, proxy(tmp_path, upstream, policy) as gateway:
+        app: Any = gateway.server.app
+        clock, now = app.gateway.usage.clock, time.time()
+        clock.wall = lambda: now
+        async with gateway.posting(STREAM) as call:
+            await call.head()
+            clock.wall = lambda: now + 3600
+            assert (await gateway.post({**HELLO, "max_tokens": 600})).status == 200
+            wait.set()
+            await call.rest()
+        await gateway.row(of=2)
+        account = gateway.account()
+    assert [spent for _, spent in sorted(account.settled.items())] == [509, 20]
+    assert (account.held, account.parallel) == ({}, 0)
 
 
 async def test_a_part_to_warn_at_is_told_once(tmp_path: Path) -> None:
