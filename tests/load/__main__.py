@@ -3,8 +3,8 @@
     python -m tests.load                       # every scenario on every home
     python -m tests.load --home redis --scenario budget-stream
 
-Homes: `process` (one proxy), `workers` (one, of two workers), `redis` (three). The figures of
-a budget are the provider's own count; overshoot must be 0.
+Homes: `process` (one proxy), `workers` (one, of two), `redis` (three). What a budget came to is the
+provider's own count; overshoot must be 0.
 """
 
 from __future__ import annotations

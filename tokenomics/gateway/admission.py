@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from tokenomics.dialects.ask import Ask
-from tokenomics.dialects.streams import StreamReader
+from tokenomics.dialects.streams import LEAST_BYTES, MOST_BYTES, StreamReader
 from tokenomics.dialects.usage import Usage as Counted
 from tokenomics.policy.limits import DEFAULT_OUTPUT, FREE, Bill, Crossing, Denied, Lease, Want
 from tokenomics.policy.route import Target
@@ -79,13 +79,15 @@ class Admission:
         return self.lease.output
 
     def fits(self, reader: StreamReader, more: int) -> bool:
-        """Whether enough is held for what has passed of a stream and so many tokens more.
+        """Whether enough is held for what has passed of a stream and so many tokens more, as these
+        are estimated on the upper side.
 
         Only the provider counts tokens; here they are estimated. Where all that the provider may
         write is held, it stops by itself, and the estimate is on the lower side; else on the upper.
         """
         flowed, whole = self._flowed(reader)
-        return flowed + (0 if whole else more) <= self.lease.output
+        least = more * LEAST_BYTES / MOST_BYTES
+        return flowed + (least if whole else more) <= self.lease.output
 
     async def grow(self, reader: StreamReader, more: int) -> bool:
         """Hold more for a stream: at least for so many tokens, if there are that many; whether
