@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from tests.support.http import PATIENCE, until
+from tests.support.http import PATIENCE, POLL_SECONDS, until
 from tests.support.redis import RedisServer
 from tests.usage.homes import BUDGET, A, SetClock
 from tokenomics.config.settings import Redis, Seconds
@@ -19,7 +19,7 @@ from tokenomics.policy.meters import Limits
 from tokenomics.usage.redis import LEASE_SECONDS, RedisUsage, account_script
 from tokenomics.usage.share import Share
 
-TIMEOUT = 0.3  # seconds; for servers that don't answer
+TIMEOUT = 0.2  # seconds; for servers that don't answer
 CLOCK = "the-clock"  # a list of seconds and microseconds
 BY_THE_CLOCK = Script(
     account_script().text.replace(
@@ -36,6 +36,7 @@ class Proxy:
     path: Path
     lease_seconds: float = LEASE_SECONDS
     script: Script | None = None
+    account: str = A
     said: list[str] = field(default_factory=list)
     told: list[bool] = field(default_factory=list)
     running: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -69,7 +70,7 @@ class Proxy:
     # Short words for one budget of one account
 
     async def ask(self, want: Want, limits: Limits = BUDGET) -> Lease | Denied:
-        return await self.usage.admit(A, limits, want)
+        return await self.usage.admit(self.account, limits, want)
 
     async def lease(self, want: Want, limits: Limits = BUDGET) -> Lease:
         got = await self.ask(want, limits)
@@ -82,7 +83,7 @@ class Proxy:
         return got
 
     async def end(self, lease: Lease, tokens: int) -> None:
-        await self.usage.settle(A, lease, Bill(tokens, tokens))
+        await self.usage.settle(self.account, lease, Bill(tokens, tokens))
 
     async def spend(self, tokens: int, limits: Limits = BUDGET) -> None:
         await self.end(await self.lease(Want(tokens, 0), limits), tokens)
@@ -104,6 +105,24 @@ async def proxies(*them: Proxy) -> AsyncIterator[None]:
                 yield
         finally:
             nursery.cancel_scope.cancel()
+
+
+async def set_clock(server: RedisServer, now: float) -> None:
+    """The time for scripts that go BY_THE_CLOCK."""
+    micros = round(now * 1_000_000)
+    await server.do("DEL", CLOCK)
+    await server.do("RPUSH", CLOCK, str(micros // 1_000_000), str(micros % 1_000_000))
+
+
+async def until_counted(server: RedisServer, account: str = A, **wanted: tuple[int, int]) -> None:
+    """Wait until Redis counts so much; what is not named has to be nothing."""
+    want, found = {"running": (0, 0), **wanted}, {}
+    with trio.move_on_after(PATIENCE):
+        while found != want:
+            found = await counted(server, account)
+            await trio.sleep(POLL_SECONDS)
+        return
+    raise AssertionError(f"{found} instead of {want}")
 
 
 async def counted(

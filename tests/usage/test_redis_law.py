@@ -5,7 +5,6 @@ The server is a real one. Its script reads the time from a list, which the test 
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from dataclasses import replace
 from itertools import count
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.policy.limit_sizes import BILLS, SIZES, WANTS, policy_of
 from tests.support.redis import RedisServer, needs_redis, redis_server
-from tests.usage.redis_home import BY_THE_CLOCK, CLOCK, Proxy, counted, proxies, settings_of
+from tests.usage.redis_home import BY_THE_CLOCK, Proxy, counted, proxies, set_clock, settings_of
 from tokenomics.policy import limits as law
 from tokenomics.policy.counts import Account
 from tokenomics.policy.limits import Denied, Lease, Want
@@ -27,7 +26,7 @@ from tokenomics.policy.model import Policy
 from tokenomics.usage.redis import account_script
 
 START = 1_792_886_000.0  # close before midnight in Berlin
-EXAMPLES = 300
+EXAMPLES = 500
 
 ENTRIES = st.integers(0, 2)
 # A step of a window in Redis is longer than in a process: here entries are further apart than
@@ -80,11 +79,8 @@ class Twin:
 
     async def set_clocks(self) -> None:
         self.proxy.clock.wall_now = self.now + self.ahead
-        seconds = math.floor(self.now)
-        micros = round((self.now - seconds) * 1_000_000)
-        await self.server.do("DEL", CLOCK)
-        await self.server.do("RPUSH", CLOCK, str(seconds), str(micros))
-        self.now = seconds + micros / 1_000_000  # as the script reckons it
+        self.now = round(self.now, 6)
+        await set_clock(self.server, self.now)
 
     async def admit(self, what: str, number: int, want: Want) -> None:
         limits, usage = self.limits[number], self.proxy.usage
@@ -143,7 +139,7 @@ def told(answer: Any) -> Any:
 async def test_accounts_in_redis_answer_as_those_of_one_process(tmp_path: Path) -> None:
     names = (f"{number:064x}" for number in count(1))
     async with redis_server() as server:
-        await server.do("RPUSH", CLOCK, f"{START:.0f}", "0")
+        await set_clock(server, START)
         proxy = Proxy(
             settings_of(server), tmp_path / "usage", lease_seconds=1e6, script=BY_THE_CLOCK
         )

@@ -31,10 +31,11 @@ from tokenomics.usage import claims
 from tokenomics.usage.share import Share
 
 LEASE_SECONDS = 60.0
-RENEWALS = 3  # in the time in which a lease expires
-BEATS = 12  # in that time each proxy says so often that it is there
-MISSED_BEATS = 4  # after which it is not
-AGAIN_SECONDS = 1.0  # after Redis could not be told what it has to know
+# In that time:
+RENEWALS = 3
+BEATS = 12  # each proxy says so often that it is there
+TRIES = 60  # a Redis that refuses is asked so often
+MISSED_BEATS = 4  # a proxy that has missed so many is not there
 # Calls at a time; the connection takes 1000, and who keeps it going needs a few.
 MAX_CALLS = 900
 PROXIES = "tokenomics:proxies"
@@ -214,11 +215,11 @@ class RedisUsage:
         dues = tuple(h.due for h in lease.holds if h.due.limit.unit != REQUESTS)
         if not lease.id:
             crossed = await self._share.settle(account, lease, bill)
-            self._spend(account, dues, bill)
+            await self._spend(account, dues, bill)
             return crossed
         lease.open = False
         if lease.id == OPEN_ID:
-            self._spend(account, dues, bill)
+            await self._spend(account, dues, bill)
             return []
         self._leases.pop(lease.id, None)
         owed = Owed(account, lease.id, dues, bill, force=True)
@@ -289,11 +290,17 @@ class RedisUsage:
             self._share.remember(owed.account, due, total)
         return crossed
 
-    def _spend(self, account: str, dues: tuple[Due, ...], bill: Bill) -> None:
-        """Redis has to hear what was spent without it: as one sum, for an absence may be long."""
-        if dues and bill != FREE:
-            tokens, cost = self._spent.get((account, dues), FREE)
-            self._spent[account, dues] = Bill(tokens + bill.tokens, cost + bill.cost)
+    async def _spend(self, account: str, dues: tuple[Due, ...], bill: Bill) -> None:
+        """Let Redis hear what was spent without it: as one sum, for an absence may be long."""
+        if not dues or bill == FREE:
+            return
+        tokens, cost = self._spent.get((account, dues), FREE)
+        self._spent[account, dues] = Bill(tokens + bill.tokens, cost + bill.cost)
+        if self._ready:
+            try:
+                await self._pay_all()
+            except Absent:
+                return  # it is owed
 
     async def _pay_all(self) -> None:
         """Tell Redis all that it has yet to hear of. Raises Absent."""
@@ -315,7 +322,8 @@ class RedisUsage:
         self._came_up.set()
 
     def _on_down(self, reason: str) -> None:
-        self._came_up = trio.Event()
+        if self._came_up.is_set():  # else somebody waits for this one
+            self._came_up = trio.Event()
         self._absent(reason)
 
     def _absent(self, why: str) -> None:
@@ -359,7 +367,7 @@ class RedisUsage:
             except (Absent, Away, RedisError) as e:
                 self._absent(str(e))
             if self._came_up.is_set():  # it is there, and refuses
-                await trio.sleep(AGAIN_SECONDS)
+                await trio.sleep(self._ttl / TRIES)
 
     async def _catch_up(self) -> None:
         """Before it is asked: see that it does what it is asked for and whether it was emptied, and
