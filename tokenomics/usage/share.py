@@ -15,7 +15,7 @@ from tokenomics.store.journal import Say
 from tokenomics.usage.clock import Clock
 from tokenomics.usage.process import ProcessUsage
 
-DATABASE = "0" * 64  # in the journal, the account of nobody: it names the database
+DATABASE = "f" * 64  # in the journal, the account of nobody: it names the database
 
 
 class Share(ProcessUsage):
