@@ -130,9 +130,9 @@ async def counted(
 ) -> dict[str, tuple[int, int]]:
     """What Redis has of an account's budgets and windows: (total, held); and "running"."""
     tag = f"tokenomics:{{{account}}}"
-    keys = (tag, f"{tag}:leases", f"{tag}:expiry")
+    keys = (tag, f"{tag}:leases", f"{tag}:expiry", f"{tag}:steps")
     lua = AS_TEXT % (script or account_script()).text
-    running, *rows = (await server.do("EVAL", lua, "3", *keys, "show", "{}", "")).splitlines()
+    running, *rows = (await server.do("EVAL", lua, "4", *keys, "show", "{}", "")).splitlines()
     found = {"running": (int(running), 0)}
     for row in rows:
         kind, *key, first, second, _ = row.split(" ")

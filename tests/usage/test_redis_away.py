@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import trio
 
-from tests.support.http import until
+from tests.support.http import PATIENCE, until
 from tests.support.redis import RedisServer, needs_redis, redis_server
 from tests.usage.homes import A, B
 from tests.usage.redis_home import (
@@ -158,6 +159,35 @@ async def test_a_script_that_was_forgotten_is_sent_again(tmp_path: Path) -> None
             await proxy.spend(10)
             assert await counted(server) == {"running": (0, 0), "all": (20, 0)}
             assert proxy.told == []
+
+
+async def test_a_user_with_the_rights_that_the_docs_name_is_enough(tmp_path: Path) -> None:
+    text = resources.files("tokenomics").joinpath("docs", "configuration.md").read_text()
+    (rights,) = [line.split() for line in text.splitlines() if "~tokenomics:*" in line]
+    word = "open" + "sesame"
+    async with redis_server() as server:
+        await server.do("ACL", "SETUSER", "limits", "on", f">{word}", *rights)
+        settings = settings_of(server, username="limits", password=Secret(word))
+        proxy = Proxy(settings, tmp_path / "usage", lease_seconds=0.3)
+        rate = Limit("rate", "rate", TOKENS, 500, 0.05)
+        async with proxies(proxy):
+            await proxy.up()
+            lease = await proxy.lease(Want(10, 10), Limits(4, [rate]))
+            await proxy.spend(10)
+            await until_renewed(server)
+            await proxy.spend(10, Limits(4, [rate]))
+            await proxy.end(lease, 15)
+            assert proxy.told == []
+
+
+async def until_renewed(server: RedisServer) -> None:
+    """Wait until the lease that runs is to expire later."""
+    lua = "local e = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES') return e[2]"
+    ask = ("EVAL", lua, "1", f"tokenomics:{{{A}}}:expiry")
+    before = float(await server.do(*ask))
+    with trio.fail_after(PATIENCE):
+        while float(await server.do(*ask)) <= before:  # noqa: ASYNC110  Redis has no Event
+            await trio.sleep(0.005)
 
 
 # At the start

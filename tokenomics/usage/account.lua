@@ -1,14 +1,17 @@
--- One account: budgets and windows packed into one key, leases beside it. Each call is one step.
+-- One account: budgets and windows packed into one key, leases and the steps of windows beside it.
+-- Each call is one step.
 --
 -- The same law as policy/limits.py, for proxies that count in one place:
 --   settled + held <= limit after each step that takes.
 --
--- KEYS     the account, its leases by id, their ids by when they expire; all in one slot
+-- KEYS     the account, its leases by id, their ids by when they expire, the steps of its windows;
+--          all in one slot
 -- ARGV[1]  what to do; ARGV[2]  JSON, see each function; ARGV[3] a lease's id, or ""
 --
 -- An account: b = {key = {spent, held, ends, restored}}, w = {key = {total, held, number of the
--- first step, steps}}, n = leases that run. A lease: {holds, lapsed, settled}. A step: {newest,
--- amount, oldest, held}. A hold: {key, unit, {{ticket, amount}...}}; the ticket of a budget is 0.
+-- first step, of the last}}, n = leases that run. A step: {newest, amount, oldest, held}; only those
+-- are read that a call needs. A lease: {holds, lapsed, settled}. A hold: {key, unit, {{ticket,
+-- amount}...}}; the ticket of a budget is 0, of a window the number of its step.
 -- A due: {key, unit, most, window, fixed, ends, base, per output token, steps of its window}.
 
 local STEPS = 200      -- of a sliding window; one counts until its newest entry leaves
@@ -48,10 +51,33 @@ end
 local function window(key)
   local found = account.w[key]
   if not found then
-    found = {0, 0, 1, {}}
+    found = {0, 0, 1, 0}
     account.w[key] = found
   end
   return found
+end
+
+local steps = {}  -- what was read or made, by field; false: none, or no longer
+
+local function field_of(key, number) return key .. "#" .. number end
+
+local function step_of(key, number)
+  local field = field_of(key, number)
+  if steps[field] == nil then
+    local found = redis.call("HGET", KEYS[4], field)
+    steps[field] = found and {struct.unpack("dddd", found)} or false
+  end
+  return steps[field]
+end
+
+local function save_steps()
+  for field, step in pairs(steps) do
+    if not step then
+      redis.call("HDEL", KEYS[4], field)
+    elseif step.changed then
+      redis.call("HSET", KEYS[4], field, struct.pack("dddd", unpack(step)))
+    end
+  end
 end
 
 -- What a due counts in: {total, held, ...}, without what has left its window.
@@ -63,16 +89,14 @@ local function counted(due)
   local w = window(due[1])
   local edge = now - due[4]
   if due[5] then edge = math.floor(now / due[4]) * due[4] end
-  local gone = 0
-  for i, step in ipairs(w[4]) do
-    if step[1] > edge or (due[5] and step[1] == edge) then break end
-    w[1], w[2], gone = w[1] - step[2], w[2] - step[4], i
+  while w[3] <= w[4] do
+    local step = step_of(due[1], w[3])
+    if step and (step[1] > edge or (due[5] and step[1] == edge)) then break end
+    if step then w[1], w[2] = w[1] - step[2], w[2] - step[4] end
+    steps[field_of(due[1], w[3])] = false
+    w[3] = w[3] + 1
   end
-  if gone > 0 then
-    local left = {}
-    for i = gone + 1, #w[4] do left[i - gone] = w[4][i] end
-    w[3], w[4] = w[3] + gone, left
-  end
+  if w[3] > w[4] then w[1], w[2] = 0, 0 end  -- whatever became of its steps
   return w
 end
 
@@ -84,15 +108,17 @@ local function add(due, amount, held)
     return 0
   end
   local w = window(due[1])
-  local last = w[4][#w[4]]
+  local last = w[3] <= w[4] and step_of(due[1], w[4])
   if not last or not (due[5] or now - last[3] < due[4] / STEPS) then
     last = {now, 0, now, 0}
-    w[4][#w[4] + 1] = last
+    w[4] = w[4] + 1
+    steps[field_of(due[1], w[4])] = last
   end
   last[1] = math.max(last[1], now)
   last[2], last[4] = last[2] + amount, last[4] + held
+  last.changed = true
   w[1], w[2] = w[1] + amount, w[2] + held
-  return w[3] + #w[4] - 1
+  return w[4]
 end
 
 -- Count `cost` where `held` was.
@@ -103,9 +129,10 @@ local function settle(key, ticket, held, cost)
     return
   end
   local w = account.w[key]
-  local step = w and w[4][ticket - w[3] + 1]
-  if ticket >= (w and w[3] or 0) and step then
+  local step = w and ticket >= w[3] and step_of(key, ticket)
+  if step then
     step[2], step[4] = step[2] + cost - held, step[4] - held
+    step.changed = true
     w[1], w[2] = w[1] + cost - held, w[2] - held
   end
 end
@@ -153,9 +180,11 @@ end
 -- Seconds until `excess` has left a window.
 local function wait(due, excess)
   if due[5] then return due[4] - now % due[4] end
-  for _, step in ipairs(window(due[1])[4]) do
-    excess = excess - step[2]
-    if excess <= 0 then return math.max(step[1] + due[4] - now, 0) end
+  local w = window(due[1])
+  for number = w[3], w[4] do
+    local step = step_of(due[1], number)
+    excess = excess - (step and step[2] or 0)
+    if step and excess <= 0 then return math.max(step[1] + due[4] - now, 0) end
   end
   return due[4]
 end
@@ -349,7 +378,7 @@ function ops.show()
     out[#out + 1] = {"budget", key, exact(b[1]), exact(b[2]), exact(b[3])}
   end
   for key, w in pairs(account.w) do
-    local last = w[4][#w[4]]
+    local last = step_of(key, w[4])
     out[#out + 1] = {"window", key, exact(w[1]), exact(w[2]), exact(last and last[1] or 0)}
   end
   return out
@@ -360,6 +389,7 @@ local lapsed = expire_leases()
 local reply = ops[op]()
 local looks = op == "show" or (op == "admit" and lease_id == "")
 if lapsed or not looks then
+  save_steps()
   if account.n == 0 and not next(account.b) and not next(account.w) then
     redis.call("DEL", KEYS[1])
   else

@@ -248,7 +248,7 @@ class RedisUsage:
         read-only, or does not let us. Then nothing was done: a script that fails does so at the
         first thing that it would write."""
         tag = f"tokenomics:{{{account}}}"  # one slot of a cluster
-        keys = [tag, f"{tag}:leases", f"{tag}:expiry"]
+        keys = [tag, f"{tag}:leases", f"{tag}:expiry", f"{tag}:steps"]
         with trio.CancelScope(shield=True):  # else nobody would know what was taken
             await self._take_place()
             connected = self._client.connected
