@@ -16,7 +16,8 @@ from tokenomics.config.settings import Redis, Seconds
 from tokenomics.net.redis import Script
 from tokenomics.policy.limits import Bill, Denied, Lease, Want
 from tokenomics.policy.meters import Limits
-from tokenomics.usage.redis import LEASE_SECONDS, RedisUsage, account_script
+from tokenomics.usage.redis import LEASE_SECONDS, RedisUsage
+from tokenomics.usage.redis_calls import account_script
 from tokenomics.usage.share import Share
 
 TIMEOUT = 0.2  # seconds; for servers that don't answer

@@ -225,6 +225,27 @@ async def test_a_cancelled_admission_takes_nothing_that_nobody_knows(tmp_path: P
             assert (await counted(server)).get("all", (0, 0)) == (held, held)
 
 
+async def test_requests_that_are_cancelled_with_it_are_settled(tmp_path: Path) -> None:
+    async with redis_server() as server:
+        proxy = Proxy(settings_of(server), tmp_path / "usage")
+
+        async def request(number: int) -> None:
+            lease = await proxy.lease(Want(100, 10))
+            try:
+                await trio.sleep_forever()
+            finally:
+                await proxy.end(lease, number)
+
+        async with proxies(proxy), trio.open_nursery() as nursery:
+            await proxy.up()
+            for number in range(5):
+                nursery.start_soon(request, number)
+            await until_counted(server, running=(5, 0), all=(550, 550))
+            proxy.running.cancel()
+            nursery.cancel_scope.cancel()
+        assert await counted(server) == {"running": (0, 0), "all": (10, 0)}
+
+
 # Several proxies at once
 
 

@@ -23,7 +23,7 @@ from tokenomics.policy.counts import Account
 from tokenomics.policy.limits import Denied, Lease, Want
 from tokenomics.policy.meters import limits_of
 from tokenomics.policy.model import Policy
-from tokenomics.usage.redis import account_script
+from tokenomics.usage.redis_calls import account_script
 
 START = 1_792_886_000.0  # close before midnight in Berlin
 EXAMPLES = 500

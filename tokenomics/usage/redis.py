@@ -17,7 +17,6 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable
-from importlib import resources
 from typing import NamedTuple
 
 import trio
@@ -28,6 +27,7 @@ from tokenomics.net.redis import Away, RedisClient, RedisError, Script
 from tokenomics.policy.limits import FREE, Bill, Crossing, Denied, Hold, Lease, Want
 from tokenomics.policy.meters import REQUESTS, Due, Limits
 from tokenomics.usage import claims
+from tokenomics.usage.redis_calls import Absent, Busy, Calls, account_script
 from tokenomics.usage.share import Share
 
 LEASE_SECONDS = 60.0
@@ -36,8 +36,6 @@ RENEWALS = 3
 BEATS = 12  # each proxy says so often that it is there
 TRIES = 60  # a Redis that refuses is asked so often
 MISSED_BEATS = 4  # a proxy that has missed so many is not there
-# Calls at a time; the connection takes 1000, and who keeps it going needs a few.
-MAX_CALLS = 900
 PROXIES = "tokenomics:proxies"
 EPOCH = "tokenomics:epoch"  # a database that has lost it was emptied
 OPEN_ID = "open"  # of leases that nothing bounds
@@ -52,14 +50,6 @@ Say = Callable[[str, str], None]  # (level, message)
 Tell = Callable[[bool, str], None]  # (whether Redis is there, why not)
 
 
-class Absent(Exception):
-    """Nobody counts in Redis now; `unsure` if what was asked may have been done all the same."""
-
-    def __init__(self, why: str, *, unsure: bool = False) -> None:
-        super().__init__(why)
-        self.unsure = unsure
-
-
 class Owed(NamedTuple):
     """A settlement that Redis has yet to hear of. `force` charges a lease that it does not know:
     else that one was settled by a call whose answer was lost. `alone`: what was spent without
@@ -71,12 +61,6 @@ class Owed(NamedTuple):
     bill: Bill
     force: bool
     alone: bool = False
-
-
-def account_script() -> Script:
-    """`account.lua`."""
-    file = resources.files("tokenomics").joinpath("usage", "account.lua")
-    return Script(file.read_text("utf-8"))
 
 
 class RedisUsage:
@@ -102,10 +86,9 @@ class RedisUsage:
         self._say = say
         self._tell = tell
         self._ttl = lease_seconds
-        self._script = script or account_script()
         self._me = uuid.uuid4().hex
         self._client = RedisClient(settings, self._on_up, self._on_down)
-        self._calls = trio.Semaphore(MAX_CALLS)
+        self._calls = Calls(self._client, script or account_script(), settings.timeout)
         self._came_up = trio.Event()
         self._ready = False
         self._unready = trio.Event()  # set while it is not
@@ -113,6 +96,7 @@ class RedisUsage:
         self._there: bool | None = None  # as was said last
         self._why = "not connected yet"
         self._leases: dict[str, tuple[str, float]] = {}  # id: account, when to renew
+        self._idle = trio.Event()  # set as the last of them ends
         self._owed: deque[Owed] = deque()
         self._spent: dict[tuple[str, tuple[Due, ...]], Bill] = {}  # without Redis
 
@@ -221,16 +205,18 @@ class RedisUsage:
         if lease.id == OPEN_ID:
             await self._spend(account, dues, bill)
             return []
-        self._leases.pop(lease.id, None)
         owed = Owed(account, lease.id, dues, bill, force=True)
-        if not self._ready:
-            self._owed.append(owed)
-            return []
         try:
-            return await self._pay(owed)
+            if self._ready:
+                return await self._pay(owed)
+            self._owed.append(owed)
         except Absent as e:
             self._owed.append(owed._replace(force=not e.unsure))
-            return []
+        finally:
+            self._leases.pop(lease.id, None)
+            if not self._leases:
+                self._idle.set()
+        return []
 
     # Talking to Redis
 
@@ -244,38 +230,14 @@ class RedisUsage:
         return await self._call(op, account, document, id_)
 
     async def _call(self, op: str, account: str, document: str, id_: str) -> list[bytes]:
-        """The same, ready or not. Raises Absent, also if Redis is there and refuses: it is full,
-        read-only, or does not let us. Then nothing was done: a script that fails does so at the
-        first thing that it would write."""
-        tag = f"tokenomics:{{{account}}}"  # one slot of a cluster
-        keys = [tag, f"{tag}:leases", f"{tag}:expiry", f"{tag}:steps"]
-        with trio.CancelScope(shield=True):  # else nobody would know what was taken
-            await self._take_place()
-            connected = self._client.connected
-            try:
-                answer = await self._client.script(self._script, keys, [op, document, id_])
-            except RedisError as e:
-                absent = Absent(f"Redis refuses: {e}")
-            except Away as e:
-                absent = Absent(str(e), unsure=connected)
-            else:
-                if isinstance(answer, list):
-                    return [item for item in answer if isinstance(item, bytes)]
-                absent = Absent("Redis answered what the script does not say", unsure=True)
-            finally:
-                self._calls.release()
-        self._absent(str(absent))
-        raise absent
-
-    async def _take_place(self) -> None:
-        """Wait until one more may ask; as long as for an answer. Raises Absent."""
+        """The same, ready or not."""
         try:
-            self._calls.acquire_nowait()
-        except trio.WouldBlock:
-            with trio.move_on_after(self._settings.timeout) as waiting:
-                await self._calls.acquire()
-            if waiting.cancelled_caught:
-                raise Absent("Redis is asked more than it answers") from None
+            return await self._calls.ask(op, account, document, id_)
+        except Busy:
+            raise
+        except Absent as e:
+            self._absent(str(e))
+            raise
 
     async def _pay(self, owed: Owed) -> list[Crossing]:
         """Tell Redis of a settlement. Raises Absent."""
@@ -350,10 +312,25 @@ class RedisUsage:
             self._there = True
 
     async def run(self) -> None:
-        """Keep connected, and tell Redis what it has to know; for ever."""
+        """Keep connected, and tell Redis what it has to know; for ever. Cancelled, it goes on until
+        the requests that are cancelled with it have been settled, for `timeout` at most."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._client.run)
-            nursery.start_soon(self._keep)
+            talking = trio.CancelScope(shield=True)
+            nursery.start_soon(self._talk, talking)
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.move_on_after(self._settings.timeout, shield=True):
+                    while self._leases and self._ready:
+                        self._idle = trio.Event()
+                        await self._idle.wait()
+                talking.cancel()
+
+    async def _talk(self, until: trio.CancelScope) -> None:
+        with until:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._client.run)
+                nursery.start_soon(self._keep)
 
     async def _keep(self) -> None:
         while True:
