@@ -355,7 +355,8 @@ end
 -- {ids, ttl}: their proxy still has them.
 function ops.renew()
   for _, id in ipairs(given.ids) do
-    redis.call("ZADD", KEYS[3], "XX", "GT", exact(now + given.ttl), id)
+    local ends = tonumber(redis.call("ZSCORE", KEYS[3], id) or math.huge)
+    if ends < now + given.ttl then redis.call("ZADD", KEYS[3], exact(now + given.ttl), id) end
   end
   return {"renewed"}
 end
