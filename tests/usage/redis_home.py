@@ -126,30 +126,25 @@ async def until_counted(server: RedisServer, account: str = A, **wanted: tuple[i
     raise AssertionError(f"{found} instead of {want}")
 
 
-async def counted(
-    server: RedisServer, account: str = A, script: Script | None = None
-) -> dict[str, tuple[int, int]]:
+async def counted(server: RedisServer, account: str = A) -> dict[str, tuple[int, int]]:
     """What Redis has of an account's budgets and windows: (total, held); and "running"."""
-    tag = f"tokenomics:{{{account}}}"
-    keys = (tag, f"{tag}:leases", f"{tag}:expiry", f"{tag}:steps")
-    lua = AS_TEXT % (script or account_script()).text
-    running, *rows = (await server.do("EVAL", lua, "4", *keys, "show", "{}", "")).splitlines()
-    found = {"running": (int(running), 0)}
-    for row in rows:
-        kind, *key, first, second, _ = row.split(" ")
-        held = int(second)
-        total = int(first) + (held if kind == "budget" else 0)
-        if total:
-            found[" ".join(key)] = total, held
+    text = await server.do("EVAL", AS_TEXT, "1", f"tokenomics:{{{account}}}")
+    found = {}
+    for row in text.splitlines():
+        name, total, held = row.rsplit(" ", 2)
+        if int(total) or name == "running":
+            found[name] = int(total), int(held)
     return found
 
 
-# The server's orders are answered by one text.
 AS_TEXT = """
-local function show()
-%s
+local packed = redis.call("GET", KEYS[1])
+local account = packed and cmsgpack.unpack(packed) or {b = {}, w = {}, n = 0}
+local out = {"running " .. account.n .. " 0"}
+local function tell(name, total, held)
+  out[#out + 1] = string.format("%s %.0f %.0f", name, total, held)
 end
-local out = show()
-for i = 2, #out do out[i] = table.concat(out[i], " ") end
+for key, b in pairs(account.b) do tell(key, b[1] + b[2], b[2]) end
+for key, w in pairs(account.w) do tell(key, w[1], w[2]) end
 return table.concat(out, "\\n")
 """

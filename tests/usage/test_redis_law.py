@@ -119,7 +119,7 @@ class Twin:
         """What is counted, but for what is over: that is forgotten at leisure."""
         for number in range(len(self.limits)):
             await self.admit("admit", number, Want(0, 0))
-        there = await counted(self.server, self.name, BY_THE_CLOCK)
+        there = await counted(self.server, self.name)
         assert there.pop("running")[0] == self.own.running()
         for key, tally in self.own.budgets.items():
             if tally.ends > self.now:

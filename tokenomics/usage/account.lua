@@ -372,20 +372,16 @@ function ops.restore()
   return {"restored"}
 end
 
--- {}: what there is, for who looks.
+-- {dues}: how each stands, its total and what of it is held, for who looks.
 function ops.show()
   local out = {exact(account.n)}
-  for key, b in pairs(account.b) do
-    out[#out + 1] = {"budget", key, exact(b[1]), exact(b[2]), exact(b[3])}
-  end
-  for key, w in pairs(account.w) do
-    local last = step_of(key, w[4])
-    out[#out + 1] = {"window", key, exact(w[1]), exact(w[2]), exact(last and last[1] or 0)}
+  for _, due in ipairs(given.dues) do
+    local c = counted(due)
+    out[#out + 1], out[#out + 2] = exact(c[1]), exact(c[2])
   end
   return out
 end
 
-if op == "show" and not packed then return {"0"} end
 local lapsed = expire_leases()
 local reply = ops[op]()
 local looks = op == "show" or (op == "admit" and lease_id == "")

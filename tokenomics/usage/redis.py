@@ -100,6 +100,11 @@ class RedisUsage:
         self._owed: deque[Owed] = deque()
         self._spent: dict[tuple[str, tuple[Due, ...]], Bill] = {}  # without Redis
 
+    @property
+    def owes(self) -> int:
+        """What Redis has yet to hear of."""
+        return len(self._owed) + len(self._spent)
+
     # What the gateway asks for
 
     async def admit(self, account: str, limits: Limits, want: Want) -> Lease | Denied:

@@ -48,10 +48,6 @@ async def by_the_clock(folder: Path, count: int = 1) -> AsyncIterator[tuple[Redi
             yield (server, *them)  # type: ignore[misc]
 
 
-async def now_counted(server: RedisServer) -> dict[str, tuple[int, int]]:
-    return await counted(server, A, BY_THE_CLOCK)
-
-
 # Leases that lapse
 
 
@@ -63,9 +59,9 @@ async def test_what_a_dead_proxy_held_is_free_once_its_lease_has_lapsed(tmp_path
         assert (await other.denied(Want(1, 0))).code == "rate_limit_exceeded"
         await set_clock(server, LAPSED)
         await other.usage.trial(A, Limits(1, [ALL]), Want(1, 0))  # who only looks lets it lapse too
-        assert await now_counted(server) == {"running": (0, 0)}
+        assert await counted(server) == {"running": (0, 0)}
         await other.lease(Want(500, 500), Limits(1, [ALL]))
-        assert await now_counted(server) == {"running": (1, 0), "all": (1000, 1000)}
+        assert await counted(server) == {"running": (1, 0), "all": (1000, 1000)}
 
 
 async def test_a_late_settlement_of_a_lapsed_lease_is_charged_once(tmp_path: Path) -> None:
@@ -74,7 +70,7 @@ async def test_a_late_settlement_of_a_lapsed_lease_is_charged_once(tmp_path: Pat
         await set_clock(server, LAPSED)
         await other.spend(5)
         await late.end(lease, 150)
-        assert await now_counted(server) == {"running": (0, 0), "all": (155, 0)}
+        assert await counted(server) == {"running": (0, 0), "all": (155, 0)}
         with pytest.raises(RuntimeError):
             await late.end(lease, 150)
 
@@ -89,7 +85,7 @@ async def test_a_settlement_is_charged_however_long_ago_its_lease_was_forgotten(
             await proxy.spend(5)
         assert await server.do("HLEN", f"tokenomics:{{{A}}}:leases") == ":0"
         await proxy.end(lease, 150)
-        assert await now_counted(server) == {"running": (0, 0), "all": (160, 0)}
+        assert await counted(server) == {"running": (0, 0), "all": (160, 0)}
 
 
 async def test_a_stream_whose_lease_lapsed_takes_what_it_had_when_it_goes_on(
@@ -100,9 +96,9 @@ async def test_a_stream_whose_lease_lapsed_takes_what_it_had_when_it_goes_on(
         await set_clock(server, LAPSED)
         assert await proxy.usage.extend(A, lease, 30) == 30
         assert lease.output == 80
-        assert await now_counted(server) == {"running": (1, 0), "all": (180, 180)}
+        assert await counted(server) == {"running": (1, 0), "all": (180, 180)}
         await proxy.end(lease, 170)
-        assert await now_counted(server) == {"running": (0, 0), "all": (170, 0)}
+        assert await counted(server) == {"running": (0, 0), "all": (170, 0)}
 
 
 async def test_a_stream_whose_lease_lapsed_ends_where_others_took_its_room(tmp_path: Path) -> None:
@@ -114,14 +110,14 @@ async def test_a_stream_whose_lease_lapsed_ends_where_others_took_its_room(tmp_p
         await proxy.end(other, 830)
         await proxy.end(lease, 150)
         await set_clock(server, LAPSED)
-        assert await now_counted(server) == {"running": (0, 0), "all": (980, 0)}
+        assert await counted(server) == {"running": (0, 0), "all": (980, 0)}
         lease = await proxy.lease(Want(5, 15, step=5))
         await set_clock(server, LAPSED + LEASE_SECONDS + 1)
         await proxy.spend(15)
         assert await proxy.usage.extend(A, lease, 5) == 0
-        assert await now_counted(server) == {"running": (0, 0), "all": (995, 0)}
+        assert await counted(server) == {"running": (0, 0), "all": (995, 0)}
         await proxy.end(lease, 10)
-        assert await now_counted(server) == {"running": (0, 0), "all": (1005, 0)}
+        assert await counted(server) == {"running": (0, 0), "all": (1005, 0)}
 
 
 async def test_a_lapsed_lease_that_moves_runs_again(tmp_path: Path) -> None:
@@ -131,13 +127,13 @@ async def test_a_lapsed_lease_that_moves_runs_again(tmp_path: Path) -> None:
         await proxy.spend(5)
         want = Want(10, 10, input_cost=3, output_cost=2)
         assert await proxy.usage.move(A, lease, Limits(4, [MONEY]), want) is None
-        assert await now_counted(server) == {
+        assert await counted(server) == {
             "running": (1, 0),
             "all": (5, 0),
             "money/cost": (23, 23),
         }
         await proxy.end(lease, 20)
-        assert await now_counted(server) == {
+        assert await counted(server) == {
             "running": (0, 0),
             "all": (5, 0),
             "money/cost": (20, 0),
