@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tokenomics.strictjson import (
@@ -130,13 +130,26 @@ def fault(text: str) -> str:
     return str(caught.value)
 
 
+def is_whole(text: str) -> bool:
+    """Whether Python reads it, which takes NaN too."""
+    if "NaN" in text or "1e999" in text:
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 @given(VALUES, st.data())
 def test_every_broken_text_is_refused_with_a_place(value: Any, data: st.DataObject) -> None:
     """Python's parser may say what is wrong in words that nobody has thought of here."""
     text = dumps([value, {"key": value}]).decode()
     cut = data.draw(st.integers(1, len(text) - 1))
     odd = data.draw(st.sampled_from(["", "NaN", "}", "]]", ":", ",", '"', "\\", "\n", "[1e999"]))
-    message = fault(text[:cut] + odd)
+    broken = text[:cut] + odd
+    assume(not is_whole(broken))
+    message = fault(broken)
     assert " line " in message
     assert "oddly" not in message
     assert message.isprintable()

@@ -155,6 +155,8 @@ EVIL = {
     "empty-preamble": b"\r\n" + ONE,
     "epilogue": ONE + b"more",
     "epilogue-part": ONE + ONE,
+    "tab-in-a-name": form_body([("a\tb", None, "", b"x")]),
+    "tab-in-a-file-name": form_body([("file", "a\tb", "", b"x")]),
     "no-end": ONE[: -len(b"--\r\n")],
     "cut": ONE[:-10],
     "only-lf": ONE.replace(b"\r\n", b"\n"),

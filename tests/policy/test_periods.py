@@ -109,6 +109,7 @@ def test_where_clocks_are_set_by_half_an_hour_one_lasts_longer(
     period=st.sampled_from(NOT_TOTAL),
 )
 @example(at("2026-04-05T01:45", "Australia/Lord_Howe"), "Australia/Lord_Howe", "hour")
+@example(2082758399.9999998, "UTC", "day")
 def test_periods_tile_time(moment: float, zone: str, period: str) -> None:
     start, end = period_at(period, zone, moment)
     assert start <= moment < end <= start + MOST_SECONDS[period]

@@ -89,15 +89,25 @@ def test_what_goes_wrong_while_writing_writes_nothing(database: Database, tmp_pa
     put(database, 1, name="one")
     before = (tmp_path / "tokens.db").read_bytes()
 
-    def delete_and_clash() -> None:
+    def write_and_clash() -> None:
         with database.writing() as writer:
-            writer.delete(hash_of(1))
-            writer.put(hash_of(2), "{}", 1.0, None, "one")
+            writer.put(hash_of(2), "{}", 1.0, None, "two")
+            writer.put(hash_of(3), "{}", 1.0, None, "one")
 
     with pytest.raises(Failed, match="belongs to token"):
-        delete_and_clash()
+        write_and_clash()
     assert (tmp_path / "tokens.db").read_bytes() == before
     assert set(database.table.entries) == {hash_of(1)}
+
+
+def test_a_name_may_pass_from_one_token_to_another(database: Database) -> None:
+    put(database, 1, name="one")
+    with database.writing() as writer:
+        writer.put(hash_of(1), "{}", 1.0, None, "")
+        writer.put(hash_of(2), "{}", 1.0, None, "one")
+        with pytest.raises(Failed, match="belongs to token"):
+            writer.put(hash_of(3), "{}", 1.0, None, "one")
+    assert database.find(name="one").hash == hash_of(2)
 
 
 def test_a_name_belongs_to_one_token(database: Database) -> None:

@@ -12,8 +12,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,16 +145,7 @@ async def redis_server(
     # Not in pytest's folder, whose path is too long for a Unix socket.
     with tempfile.TemporaryDirectory(prefix="tokenomics-redis-") as name:
         folder, port = Path(name), free_port()
-        config = [
-            "bind 127.0.0.1",
-            f"port {0 if authority else port}",
-            f"unixsocket {folder / SOCKET}",
-            f"dir {folder}",
-            'save ""',
-            f"appendonly {'yes' if appendonly else 'no'}",
-            "appendfsync always",
-            "daemonize no",
-        ]
+        config = _config(folder, 0 if authority else port, appendonly)
         config += [f"requirepass {password}"] if password else []
         config += [f"user {user[0]} on >{user[1]} ~* +@all"] if user else []
         config += _tls(folder, port, authority) if authority else []
@@ -164,6 +155,32 @@ async def redis_server(
             yield server
         finally:
             server.kill()
+
+
+@contextmanager
+def lasting_redis() -> Iterator[RedisServer]:
+    """A server that outlasts an event loop."""
+    with tempfile.TemporaryDirectory(prefix="tokenomics-redis-") as name:
+        folder, port = Path(name), free_port()
+        server = RedisServer(folder, port, tuple(_config(folder, port, False)))
+        try:
+            trio.run(server.start)
+            yield server
+        finally:
+            server.kill()
+
+
+def _config(folder: Path, port: int, appendonly: bool) -> list[str]:
+    return [
+        "bind 127.0.0.1",
+        f"port {port}",
+        f"unixsocket {folder / SOCKET}",
+        f"dir {folder}",
+        'save ""',
+        f"appendonly {'yes' if appendonly else 'no'}",
+        "appendfsync always",
+        "daemonize no",
+    ]
 
 
 def _tls(folder: Path, port: int, authority: trustme.CA) -> list[str]:

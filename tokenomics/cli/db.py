@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from tokenomics.cli.context import Context
-from tokenomics.cli.token import open_database
+from tokenomics.cli.which import open_database
 from tokenomics.errors import NotFound
 from tokenomics.policy.model import parse_policy
 

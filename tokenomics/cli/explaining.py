@@ -11,7 +11,7 @@ import trio
 
 from tokenomics.cli import node
 from tokenomics.cli.context import Context
-from tokenomics.cli.token import find, open_database
+from tokenomics.cli.which import find, open_database
 from tokenomics.dialects import endpoints
 from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.endpoints import ENDPOINTS, open_endpoint

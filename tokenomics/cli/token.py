@@ -1,4 +1,4 @@
-"""Create, list, get, update and delete wrapper tokens.
+"""Create, list, get, update, rotate and delete wrapper tokens, and see what they have used.
 
 They are written to the token database (storage.db_path or --db), also while servers run on it: a
 change holds on every proxy within a second.
@@ -9,6 +9,9 @@ examples:
   tokenomics token list
   tokenomics token update --hash 52d8fb --policy '{"max_tokens": 100000}'
   tokenomics token update --name alice --expires 180d
+  tokenomics token rotate --name alice --grace 24h
+  tokenomics token usage --name alice --json
+  tokenomics token usage --name alice --reset --reason "new quarter"
   tokenomics token delete --hash 52d8fb
 """
 
@@ -24,13 +27,14 @@ from typing import Any
 
 from tokenomics import strictjson
 from tokenomics.cli.context import Context
+from tokenomics.cli.which import find, open_database
 from tokenomics.errors import Failed, Invalid, NotFound, UsageError
 from tokenomics.policy.merge import differences, merge_patch
 from tokenomics.policy.model import parse_policy
-from tokenomics.store.database import Database, Place
+from tokenomics.store.database import Database
 from tokenomics.store.table import Entry
-from tokenomics.tokens import hash_token, is_hash_prefix, make_token
-from tokenomics.units import parse_expiry, rfc3339
+from tokenomics.tokens import hash_token, make_token
+from tokenomics.units import parse_duration, parse_expiry, rfc3339
 
 MAX_COUNT = 10_000
 MAX_NAME = 128  # characters
@@ -50,9 +54,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     update.add_argument("--policy", metavar="PATCH", help="merged into the policy (RFC 7396)")
     update.add_argument("--replace", action="store_true", help="--policy is the whole policy")
     update.add_argument("--expires", help="a new expiry, or clear")
+    rotate = _sub(commands, parser, "rotate", "a new secret for the same policy and usage")
+    rotate.add_argument(
+        "--grace", default="24h", help="how long the old secret still works (24h; 0s: not at all)"
+    )
+    used = _sub(commands, parser, "usage", "what is used of budgets and rates; of all, or of one")
+    used.add_argument("--reset", action="store_true", help="begin all of them anew, for one token")
+    used.add_argument("--reason", default="", help="why it is reset; kept with the token")
     delete = _sub(commands, parser, "delete", "revoke a token")
-    for sub in (get, update, delete):
-        which = sub.add_mutually_exclusive_group(required=True)
+    for sub in (get, update, rotate, delete, used):
+        which = sub.add_mutually_exclusive_group(required=sub is not used)
         which.add_argument("--hash", metavar="PREFIX", help="at least 6 hex digits")
         which.add_argument("--name")
 
@@ -68,26 +79,11 @@ def run(context: Context, args: argparse.Namespace) -> int:
         "list": _list,
         "get": _get,
         "update": _update,
+        "rotate": _rotate,
+        "usage": _usage,
         "delete": _delete,
     }
     return actions[args.action](context, args)
-
-
-def find(database: Database, args: argparse.Namespace) -> Entry:
-    """The token that `--hash` or `--name` stands for. Raises UsageError, NotFound, Ambiguous."""
-    if args.hash is not None and not is_hash_prefix(args.hash):
-        raise UsageError(f"--hash {args.hash}: a hash prefix is 6 to 64 lower-case hex digits")
-    return database.find(prefix=args.hash, name=args.name)
-
-
-def open_database(context: Context) -> Database:
-    """The token database of the config. Raises Invalid or Failed."""
-    place = Place(
-        context.config.storage.db_path,
-        context.encryption_key(),
-        context.config.security.encryption_key_env,
-    )
-    return Database(place, context.note)
 
 
 def _read_argument(text: str) -> str:
@@ -260,6 +256,37 @@ def _update(context: Context, args: argparse.Namespace) -> int:
 
 def _when(expires: float | None) -> str:
     return "never" if expires is None else rfc3339(expires)
+
+
+def _rotate(context: Context, args: argparse.Namespace) -> int:
+    """A new token counts where the old one does, which expires soon."""
+    now = time.time()
+    grace = 0.0
+    if args.grace not in ("0", "0s"):
+        try:
+            grace = parse_duration(args.grace)
+        except ValueError as e:
+            raise UsageError(f"--grace {e}") from None
+    token = make_token(uuid.uuid4())
+    hash_ = hash_token(context.hash_key(), token)
+    database = open_database(context)
+    with database.writing() as writer:
+        old = find(database, args)
+        if old.expires_at is not None and old.expires_at <= now:
+            raise Failed(f"the token expired at {rfc3339(old.expires_at)}: update --expires first")
+        text, account = database.policy_text(old), old.account or old.hash
+        ends = now + grace if old.expires_at is None else min(old.expires_at, now + grace)
+        writer.put(old.hash, text, old.created_at, ends, "", account=account)
+        writer.put(hash_, text, now, old.expires_at, old.name, account=account)
+    _show_created(context, token, hash_, old.expires_at, old.name)
+    context.print(f"The old token, {old.hash[:16]}, works until {rfc3339(ends)}.")
+    return 0
+
+
+def _usage(context: Context, args: argparse.Namespace) -> int:
+    from tokenomics.cli import usage  # what it needs takes longer to read than most commands run
+
+    return usage.run(context, args)
 
 
 def _delete(context: Context, args: argparse.Namespace) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from tokenomics import strictjson
-from tokenomics.dialects.sse import event, events, named_event
+from tokenomics.dialects.sse import event, named_event
 from tokenomics.dialects.usage import Usage
 
 
@@ -26,16 +26,28 @@ class Ending(Protocol):
         """The events that end it; `usage` is what it has cost."""
 
 
-def _documents(block: bytes) -> list[dict[str, Any]]:
-    out = []
-    for _, data in events(block):
-        if data[:1] == b"{":
-            try:
-                document = json.loads(data)
-            except (ValueError, RecursionError):
-                continue
-            out += [document] if isinstance(document, dict) else []
-    return out
+def _documents(block: bytes, marks: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """The documents of the lines of data that hold one of `marks`: few of many."""
+    position = 0
+    while True:
+        found = [at for mark in marks if (at := block.find(mark, position)) >= 0]
+        if not found:
+            return
+        at = min(found)
+        start = max(block.rfind(b"\n", 0, at), block.rfind(b"\r", 0, at)) + 1
+        ends = [end for line in (b"\n", b"\r") if (end := block.find(line, at)) >= 0]
+        position = min(ends, default=len(block))
+        if block.startswith(b"data:", start):
+            document = _loads(block[start + 5 : position])
+            if isinstance(document, dict):
+                yield document
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 class ChatEnding:
@@ -45,37 +57,46 @@ class ChatEnding:
     https://platform.openai.com/docs/api-reference/chat-streaming
     """
 
-    _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+    _FINISHED = (b'"finish_reason":"', b'"finish_reason": "')
     _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 
     def __init__(self, choices: int, *, usage_asked: bool) -> None:
         self._open = set(range(choices))
         self._usage_asked = usage_asked
         self._head: dict[str, Any] = {}
+        self._nothing: dict[str, Any] | None = None  # a choice that says nothing, once one was seen
 
     def watch(self, block: bytes) -> None:
         """See Ending."""
-        if self._head and not self._FINISHED.search(block):
-            return
-        for document in _documents(block):
-            self._head = self._head or {k: document[k] for k in self._HEAD if k in document}
+        if self._nothing is None:
+            self._look(block)
+        for document in _documents(block, self._FINISHED):
             choices = document.get("choices")
             for choice in choices if isinstance(choices, list) else []:
                 if isinstance(choice, dict) and choice.get("finish_reason"):
                     self._open.discard(choice.get("index", 0))
 
+    def _look(self, block: bytes) -> None:
+        """Learn what chunks look like from the first that has a choice. What may come before it,
+        comments and Azure's verdict on the prompt, has no name, or an empty one."""
+        for document in _documents(block, (b'"choices"',)):
+            choices = document.get("choices")
+            if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+                self._head = {k: document[k] for k in self._HEAD if k in document}
+                self._nothing = {"text": ""} if "text" in choices[0] else {"delta": {}}
+                return
+
     def stop(self, usage: Usage) -> bytes:
         """See Ending."""
-        chat = self._head.get("object") == "chat.completion.chunk"
-        nothing: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        head, nothing = self._head, self._nothing or {"delta": {}}
         out = []
         for index in sorted(self._open):
             choice = {"index": index, **nothing, "logprobs": None, "finish_reason": "length"}
-            out.append(event(strictjson.dumps({**self._head, "choices": [choice]})))
+            out.append(event(strictjson.dumps({**head, "choices": [choice]})))
         if self._usage_asked:
             counts = {"prompt_tokens": usage.input, "completion_tokens": usage.output}
             counts["total_tokens"] = usage.total
-            out.append(event(strictjson.dumps({**self._head, "choices": [], "usage": counts})))
+            out.append(event(strictjson.dumps({**head, "choices": [], "usage": counts})))
         return b"".join([*out, event(b"[DONE]")])
 
 
@@ -85,16 +106,14 @@ class MessageEnding:
     https://docs.anthropic.com/en/docs/build-with-claude/streaming
     """
 
-    _BLOCKS = re.compile(rb"content_block_st(?:art|op)")
+    _BLOCKS = (b"content_block_start", b"content_block_stop")
 
     def __init__(self) -> None:
         self._block: Any = None
 
     def watch(self, block: bytes) -> None:
         """See Ending."""
-        if not self._BLOCKS.search(block):
-            return
-        for document in _documents(block):
+        for document in _documents(block, self._BLOCKS):
             if document.get("type") == "content_block_start":
                 self._block = document.get("index")
             elif document.get("type") == "content_block_stop":
@@ -122,7 +141,7 @@ class ResponseEnding:
     https://platform.openai.com/docs/api-reference/responses-streaming/response/incomplete
     """
 
-    _ITEMS = re.compile(rb"response\.(?:created|output_item\.done)")
+    _ITEMS = (b"response.created", b"response.output_item.done")
     _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})')
 
     def __init__(self) -> None:
@@ -133,9 +152,7 @@ class ResponseEnding:
     def watch(self, block: bytes) -> None:
         """See Ending."""
         self._last = block
-        if not self._ITEMS.search(block):
-            return
-        for document in _documents(block):
+        for document in _documents(block, self._ITEMS):
             response = document.get("response")
             if document.get("type") == "response.created" and isinstance(response, dict):
                 self._response = response

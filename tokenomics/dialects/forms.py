@@ -23,6 +23,9 @@ _FIELD_NAME = re.compile(r"[a-z0-9-]+")
 _ENCODINGS = ("7bit", "8bit", "binary")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 _UNQUOTED = re.compile(r'[\x00-\x1f"\\\x7f]')
+_TYPE = re.compile(
+    r"""[\w.+-]+/[\w.+-]+(?:[ \t]*;[ \t]*[\w-]+=(?:"[^"\\;]*"|[^\s;"=]+))*""", re.ASCII
+)
 _CHARSETS = ("utf-8", "us-ascii")
 # The document's key for the names of files; no field can be called that.
 FILENAMES = '"filename"'
@@ -125,8 +128,8 @@ def _part(chunk: bytes, number: int, files: frozenset[str] | None) -> tuple[Part
     if fields.get("content-transfer-encoding", "binary").lower() not in _ENCODINGS:
         raise BadForm(f"the field {name!r} has a transfer encoding")
     type_ = fields.get("content-type", "")
-    if not type_.isascii():
-        raise BadForm(f"the content type of the field {name!r} is not ASCII")
+    if type_ and not _TYPE.fullmatch(type_):
+        raise BadForm(f"the content type of the field {name!r} is none")
     if filename is not None and files is not None and name in files:
         return Part(name, filename, type_, data), None
     charsets = [charset.lower() for charset in _CHARSET.findall(type_)]
@@ -169,10 +172,11 @@ def _disposition(value: str, number: int) -> tuple[str, str | None]:
         parameters[match[1]] = match[2] if match[2] is not None else match[3]
         at = match.end()
     name = parameters.get("name", "")
-    if at < len(rest) or not name or name != name.strip():
+    odd = any(_UNQUOTED.search(text) for text in parameters.values())  # a tab, say
+    if at < len(rest) or not name or name != name.strip() or odd:
         raise BadForm(
             f"part {number} needs a content-disposition of form-data with a name, perhaps a file"
-            " name, and no backslashes"
+            " name, and no backslashes and control characters"
         )
     return name, parameters.get("filename", parameters.get("filename*"))
 

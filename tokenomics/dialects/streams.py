@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tokenomics.dialects.sse import Cutter, event, events, named_event
 from tokenomics.dialects.usage import Usage, read_usage
 from tokenomics.errors import Refusal
 
+LEAST_BYTES, MOST_BYTES = 1.5, 5  # that a token has: of a hash, and more than of prose
 SAMPLE_BYTES = 4096  # of a stream, by which the frame around its texts is known
 _USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 # In a text of the model's its quotes would be escaped.
@@ -211,19 +213,29 @@ class StreamReader:
 
     def generated(self) -> int:
         """Output tokens so far, estimated."""
-        self._count_sample()
-        return -(-self._generated // 3)
+        return -(-self._counted() // 3)
 
     def generated_at_least(self) -> int:
-        """The same on the lower side: prose has 4.3 bytes a token."""
-        self._count_sample()
-        return self._generated // 5
+        """The same on the lower side."""
+        return self._counted() // MOST_BYTES
 
     def generated_at_most(self) -> int:
-        """The same on the upper side: hashes have 1.5 bytes a token; few providers send less than a
-        token in an event."""
-        self._count_sample()
-        return max(self._events, -(-self._generated * 2 // 3))
+        """The same on the upper side; few providers send less than a token in an event."""
+        return max(self._events, math.ceil(self._counted() / LEAST_BYTES))
+
+    def most_in(self, block: bytes) -> int:
+        """Output tokens in what has come and is not counted yet, on the upper side."""
+        number = block.count(b"\n\n")
+        if self._frame is None:
+            text = sum([len(text) for text in self.form.generated.findall(block)])
+        else:
+            text = max(len(block) - number * self._frame, 0)
+        return max(number, math.ceil(text / LEAST_BYTES))
+
+    def _counted(self) -> int:
+        if self._sample:
+            self._count_sample()
+        return self._generated
 
     def _look(self, block: bytes) -> None:
         for raw, data in events(block):

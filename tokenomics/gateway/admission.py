@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from tokenomics.dialects.ask import Ask
-from tokenomics.dialects.streams import StreamReader
+from tokenomics.dialects.streams import LEAST_BYTES, MOST_BYTES, StreamReader
 from tokenomics.dialects.usage import Usage as Counted
 from tokenomics.policy.limits import DEFAULT_OUTPUT, FREE, Bill, Crossing, Denied, Lease, Want
 from tokenomics.policy.route import Target
@@ -17,7 +17,7 @@ from tokenomics.usage import Usage
 # of what it holds: by then it is known to be a long one.
 STEP = 256
 MAX_STEP = 4096
-NEAR = 64  # tokens; what a provider may have sent before it hears that it is to stop
+NEAR = 64  # tokens beyond what flows; a provider may send as many before it hears to stop
 
 Warn = Callable[[Sequence[Crossing]], None]
 
@@ -73,23 +73,44 @@ class Admission:
             self.lease.cap = most if self.lease.cap is None else min(self.lease.cap, most)
         self.lease.bounded = self.lease.bounded or bool(most)
 
-    async def allows(self, reader: StreamReader) -> bool:
-        """Whether a stream may go on: holds more as it flows. False if it has come to the end of
-        what it holds, and there is no more.
+    @property
+    def held(self) -> int:
+        """Output tokens that the request may have."""
+        return self.lease.output
+
+    def fits(self, reader: StreamReader, more: int) -> bool:
+        """Whether enough is held for what has passed of a stream and so many tokens more, as these
+        are estimated on the upper side.
 
         Only the provider counts tokens; here they are estimated. Where all that the provider may
         write is held, it stops by itself, and the estimate is on the lower side; else on the upper.
         """
+        flowed, whole = self._flowed(reader)
+        least = more * LEAST_BYTES / MOST_BYTES
+        return flowed + (least if whole else more) <= self.lease.output
+
+    async def grow(self, reader: StreamReader, more: int) -> bool:
+        """Hold more for a stream: at least for so many tokens, if there are that many; whether
+        there were."""
+        held = self.lease.output
+        flowed, whole = self._flowed(reader)
+        wanted = max(flowed + more + NEAR - held, min(max(held, STEP), MAX_STEP))
+        if self._ceiling is not None and not whole:
+            wanted = min(wanted, self._ceiling - held)
+        await self._usage.extend(self._account, self.lease, wanted)
+        return self.fits(reader, more)
+
+    def _flowed(self, reader: StreamReader) -> tuple[int, bool]:
+        """Output tokens so far, and whether all that may come is held."""
+        ceiling = self._ceiling
+        if ceiling is not None and self.lease.output >= ceiling:
+            return reader.generated_at_least(), True
+        return reader.generated_at_most(), False
+
+    @property
+    def _ceiling(self) -> int | None:
         lease = self.lease
-        ceiling = lease.cap if lease.cap is not None else lease.want.output
-        whole = ceiling is not None and lease.output >= ceiling
-        flowed = reader.generated_at_least() if whole else reader.generated_at_most()
-        if flowed + NEAR <= lease.output or (whole and flowed < lease.output):
-            return True
-        more = max(flowed - lease.output, 0) + min(max(lease.output, STEP), MAX_STEP)
-        if ceiling is not None and not whole:
-            more = min(more, ceiling - lease.output)
-        return bool(await self._usage.extend(self._account, lease, more)) or flowed < lease.output
+        return lease.cap if lease.cap is not None else lease.want.output
 
 
 def prompt_tokens(target: Target) -> int:

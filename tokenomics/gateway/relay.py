@@ -7,8 +7,9 @@ gets an error event and no clean end.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tokenomics.dialects import answers
 from tokenomics.dialects.ask import Ask
@@ -26,6 +27,7 @@ from tokenomics.net.framing import whole_chunks
 from tokenomics.outcome import Outcome
 
 MAX_ANSWER = 64 << 20  # bytes of a whole answer
+PIECE_BYTES = 1024  # of a stream that may be spent
 INFLATE_BYTES = 4096  # of an encoded stream that are decoded at a time
 MAX_INFLATED = 8 << 20  # bytes that so many may become; deflate makes at most 1032 of one
 END_SECONDS = 0.25  # for an upstream to end its body after the stream's own end
@@ -44,6 +46,20 @@ class Receipt:
     complete: bool = False
 
 
+class Bound(Protocol):
+    """What bounds a stream as it flows."""
+
+    @property
+    def held(self) -> int:
+        """Output tokens that it may have."""
+
+    def fits(self, reader: StreamReader, more: int) -> bool:
+        """Whether enough is held for what has passed and so many tokens more."""
+
+    async def grow(self, reader: StreamReader, more: int) -> bool:
+        """Hold more; whether that is enough."""
+
+
 @dataclass(slots=True)
 class _Passage:
     """From a provider's bytes to a client's: decoded, followed, screened. `ending` follows it too,
@@ -56,6 +72,7 @@ class _Passage:
     screens: ScreenedStream | None
     collect: bool
     ending: Ending | None
+    bound: Bound | None
     spent: bool = False  # it may not go on
     texts: list[str] = field(default_factory=list)
     last: bytes = b""
@@ -66,13 +83,35 @@ class _Passage:
         return self.inflate is None and self.screens is None and not self.collect
 
     async def feed(self, data: bytes) -> None:
-        """Pass on what comes. Raises Refusal, BadCoding, EventTooLong."""
-        if self.inflate is None:
-            await self._write(self.reader.feed(data))
-            return
-        for start in range(0, len(data), INFLATE_BYTES):
-            plain = self.inflate.feed(data[start : start + INFLATE_BYTES])
-            await self._write(self.reader.feed(plain))
+        """Pass on what comes, until it is spent. Raises Refusal, BadCoding, EventTooLong."""
+        position = 0
+        while position < len(data) and not self.spent:
+            rest = data[position:] if position else data
+            size = await self.piece_bytes(rest)
+            piece = rest[:size]
+            if self.inflate is not None:
+                piece = self.inflate.feed(piece)
+            await self._write(self.reader.feed(piece))
+            position += size
+
+    async def piece_bytes(self, data: bytes) -> int:
+        """How much of what has come may be looked at in one go: all, if enough is held for it; else
+        so little that no more than is held goes out."""
+        if self.inflate is not None:
+            return min(len(data), INFLATE_BYTES if self.bound is None else PIECE_BYTES)
+        if self.bound is None:
+            return len(data)
+        more = self.reader.most_in(data)
+        if self.bound.fits(self.reader, more) or await self.bound.grow(self.reader, more):
+            return len(data)
+        return min(len(data), PIECE_BYTES)
+
+    async def may_pass(self) -> bool:
+        """Whether what the reader has counted may go out, now that it has been counted."""
+        bound, reader = self.bound, self.reader
+        if bound is not None and not reader.done and not bound.fits(reader, 0):
+            self.spent = not await bound.grow(reader, 0)
+        return not self.spent
 
     async def end(self) -> None:
         """The provider has ended: what is left, unless it broke off, when held text is not let go.
@@ -93,7 +132,7 @@ class _Passage:
             await self.reply.write(self.ending.stop(usage))
 
     async def _write(self, events: bytes) -> None:
-        if not events:
+        if not events or not await self.may_pass():
             return
         shown = events
         if self.output is not None and self.screens is not None:
@@ -113,8 +152,8 @@ class _Passage:
 class Relay:
     """One answer on its way. `lines` are its header lines; `output` is what it goes through;
     `timeout` bounds each silence, in seconds; `keep_text` is for memory; `input_estimate` gives
-    what is charged for input where the provider does not say; `allows` says whether a stream may go
-    on, None if nothing bounds it. Nothing in it changes."""
+    what is charged for input where the provider does not say; `bound` says whether a stream may go
+    on, None if it always may. Nothing in it changes."""
 
     ask: Ask
     reply: Reply
@@ -124,7 +163,7 @@ class Relay:
     timeout: float
     keep_text: bool
     input_estimate: Callable[[], int]
-    allows: Callable[[StreamReader], Awaitable[bool]] | None = None
+    bound: Bound | None = None
 
     async def run(self, call: Call, receipt: Receipt) -> None:
         """Pass an answer on. Raises Refusal if it is not whole and nothing has gone out yet."""
@@ -211,15 +250,17 @@ class Relay:
         except BadCoding as e:
             raise Refusal("upstream_invalid", f"the provider's stream: {e}") from None
         end = None
-        if self.allows is not None:
+        if self.bound is not None:
             end = ending(name, self.ask.choices, usage_asked=self.ask.usage_asked)
-        passage = _Passage(self.reply, reader, inflate, self.output, screens, self.keep_text, end)
+        passage = _Passage(
+            self.reply, reader, inflate, self.output, screens, self.keep_text, end, self.bound
+        )
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
         problem: Refusal | None = None
         try:
             problem = await self._pump(call, passage)
         finally:
-            receipt.usage, receipt.estimated = self._streamed(reader), not reader.done
+            receipt.usage, receipt.estimated = self._streamed(passage), not reader.done
             receipt.estimated |= reader.usage is None
             receipt.text = "".join(passage.texts)
             receipt.complete = reader.done
@@ -253,15 +294,17 @@ class Relay:
         await self.reply.end()
         return None
 
-    def _streamed(self, reader: StreamReader) -> Usage:
+    def _streamed(self, passage: _Passage) -> Usage:
         """What a stream has cost so far. Some providers count from the start: before the end, what
-        came may be more."""
-        counted = reader.usage
-        if counted is None:
-            return Usage(self.input_estimate(), reader.generated())
-        if reader.done:
+        came may be more. What came of one that is spent was held, but for the last that came."""
+        reader = passage.reader
+        counted = reader.usage or Usage(self.input_estimate(), 0)
+        if reader.usage is not None and reader.done:
             return counted
-        return counted._replace(output=max(counted.output, reader.generated()))
+        generated = reader.generated()
+        if passage.spent and self.bound is not None:
+            generated = min(generated, self.bound.held)
+        return counted._replace(output=max(counted.output, generated))
 
     def _screens(self, name: str) -> ScreenedStream | None:
         """The screens that a stream goes through. Raises Refusal if nobody knows how."""
@@ -284,24 +327,25 @@ class Relay:
             while not reader.done:
                 if as_it_came:
                     seen = await call.peek()
-                    size = whole_chunks(seen, b"\n\n", reader.clear(seen))
+                    clear = reader.clear(seen)
+                    if self.bound is not None and clear:
+                        clear = await passage.piece_bytes(seen[:clear])
+                    size = whole_chunks(seen, b"\n\n", clear)
                     if size:
                         chunks = call.take(size)
                         reader.passed(chunks)
+                        if not await passage.may_pass():
+                            return None
                         if passage.ending is not None:
                             passage.ending.watch(chunks)
                         await self.reply.write_chunks(chunks)
                         passage.last = chunks
-                        if self.allows is not None and not await self.allows(reader):
-                            passage.spent = True
-                            return None
                         continue
                 data = await call.receive()
                 if not data:
                     break
                 await passage.feed(data)
-                if self.allows is not None and not reader.done and not await self.allows(reader):
-                    passage.spent = True
+                if passage.spent:
                     return None
             await passage.end()
         except Refusal as e:  # a rule's

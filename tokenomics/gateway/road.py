@@ -202,7 +202,7 @@ class Gateway:
             timeout=answer.target.timeout,
             keep_text=grant.policy.memory is not None,
             input_estimate=lambda: admitted.input_estimate,
-            allows=admitted.allows if answer.target.limits.bounded else None,
+            bound=admitted if answer.target.limits.bounded else None,
         )
         with answer.call:
             try:

@@ -74,7 +74,7 @@ def refusal(denied: Denied) -> Refusal:
     exhausted budget tells SDKs not to try again, and people when it begins anew."""
     message = denied.message
     headers: Headers = ()
-    if denied.unit != COST and denied.code == "rate_limit_exceeded":
+    if denied.unit != COST and denied.code != "too_many_parallel":
         left = max(denied.limit - denied.used, 0)
         headers = (
             (f"x-ratelimit-limit-{denied.unit}", str(denied.limit)),

@@ -20,6 +20,7 @@ def period_at(period: str, timezone: str, moment: float) -> tuple[float, float]:
     if period == TOTAL:
         return -math.inf, math.inf
     zone = _zone(timezone)
+    moment = math.floor(moment)  # datetime would round the last half microsecond up to the next day
     if period == "hour":
         return _hour(zone, moment)
     local = datetime.fromtimestamp(moment, zone)

@@ -183,7 +183,10 @@ class Writer:
     ) -> None:
         """Set a token. `policy` is its JSON text, `reason` is kept with the change. Raises Failed
         if the name is another's."""
-        others = [h for h in self.database.table.find_name(name) if h != hash_]
+        changed = {h: fields.get("name") for _, h, fields in self.changes}
+        others = [h for h in self.database.table.find_name(name) if h not in changed]
+        others += [h for h, new in changed.items() if name and new == name]
+        others = [h for h in others if h != hash_]
         if others:
             raise Failed(f"the name {name!r} belongs to token {others[0][:16]} already")
         entry = Entry(hash_, 0, policy, created_at, expires_at, name, account)

@@ -319,8 +319,8 @@ function ops.move()
 end
 
 -- {dues, tokens, cost, force}: answers what was spent of each due before and after. Without `force`
--- a lease that is not known was settled before. One that is not known and is charged all the same is
--- remembered for a while, so that it can be asked for again.
+-- a lease that is not known was settled before. One that is not known and is charged all the same, or
+-- that had lapsed, is remembered for a while, so that it can be asked for again.
 function ops.settle()
   local lease = lease_of(lease_id)
   if lease and lease.settled or not lease and not given.force then return {"gone"} end
@@ -342,9 +342,9 @@ function ops.settle()
     c = counted(due)
     out[#out + 1] = exact(c[1] - c[2])
   end
-  if lease then
-    give_back(lease)  -- what it took in a move that its proxy has not heard of
-    if not lease.lapsed then account.n = account.n - 1 end
+  if lease then give_back(lease) end  -- what it took in a move that its proxy has not heard of
+  if lease and not lease.lapsed then
+    account.n = account.n - 1
     drop(lease_id)
   else
     keep(lease_id, {holds = {}, lapsed = true, settled = true}, LAPSED)

@@ -9,13 +9,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenomics.policy import limits as law
 from tokenomics.policy.limits import Bill, Crossing, Denied, Hold, Lease, Want
 from tokenomics.policy.meters import REQUESTS, Due
 
 Answer = Sequence[bytes]
+
+
+class Look(NamedTuple):
+    """How an account stands: requests that run, and of each limit (all that counts, what of it is
+    only held)."""
+
+    running: int
+    counted: tuple[tuple[int, int], ...]
 
 
 def due_rows(dues: Sequence[Due], want: Want) -> list[list[Any]]:
@@ -91,3 +99,9 @@ def bill_of(bill: Bill, dues: Sequence[Due], *, force: bool) -> str:
     """The argument of a settlement. `force` charges a lease that is not known there too."""
     rows = due_rows(dues, Want(0, 0))
     return asked(dues=rows, tokens=bill.tokens, cost=bill.cost, force=force)
+
+
+def read_look(answer: Any) -> Look:
+    """How the script says that an account stands."""
+    running, *numbers = [int(float(number)) for number in answer]
+    return Look(running, tuple(zip(numbers[::2], numbers[1::2], strict=True)))

@@ -18,6 +18,7 @@ from tokenomics.errors import Failed, Invalid, Refused
 from tokenomics.store.journal import Header, Journal, Locked, Say
 
 FLUSH_SECONDS = 0.25
+LOOK_SECONDS = 0.2  # more than `is_owned` holds the lock for
 # A journal longer than this is rewritten to one row per account, once it has doubled since.
 REWRITE_BYTES = 8 << 20
 
@@ -62,7 +63,7 @@ class JournalledUsage(ABC):
         path = self._journal.path
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(self._journal.lock(seconds=0))
+                stack.enter_context(self._journal.lock(LOOK_SECONDS))
             except Locked as e:
                 raise Refused(
                     f"{e}: another `serve` counts there; give this one a database of its own (--db)"
@@ -112,3 +113,18 @@ class JournalledUsage(ABC):
             self._rewritten_bytes = self._journal.size
         elif rows:
             self._journal.append(rows)
+
+
+def read_states(path: Path, say: Say) -> dict[str, dict[str, Any]]:
+    """What a journal says of each account (`Account.dump`), also while a process owns it. Raises
+    Invalid or Failed."""
+    return dict(Journal(path, say).read()[1])
+
+
+def is_owned(path: Path, say: Say) -> bool:
+    """Whether a process counts in a journal now. Raises Failed."""
+    try:
+        with Journal(path, say).lock(seconds=0):
+            return False
+    except Locked:
+        return True

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
 import trio
 
+from tokenomics.config.settings import Redis
 from tokenomics.net.redis import Away, RedisClient, RedisError, Script
+from tokenomics.policy.limits import Want
+from tokenomics.policy.meters import Due
+from tokenomics.usage import claims
+from tokenomics.usage.claims import Look
 
+LOOK_SECONDS = 5.0  # for a command that wants to know how accounts stand
 # Calls at a time; the connection takes 1000, and who keeps it going needs a few.
 MAX_CALLS = 900
 
@@ -30,6 +37,12 @@ def account_script() -> Script:
     return Script(file.read_text("utf-8"))
 
 
+def keys_of(account: str) -> list[str]:
+    """What the script works on: one slot of a cluster."""
+    tag = f"tokenomics:{{{account}}}"
+    return [tag, f"{tag}:leases", f"{tag}:expiry", f"{tag}:steps"]
+
+
 class Calls:
     """Asks through a client, which somebody else keeps running."""
 
@@ -47,13 +60,13 @@ class Calls:
         Who is cancelled waits for the answer all the same, else nobody would know what was taken:
         for a place and for an answer, a timeout each at most.
         """
-        tag = f"tokenomics:{{{account}}}"  # one slot of a cluster
-        keys = [tag, f"{tag}:leases", f"{tag}:expiry", f"{tag}:steps"]
         with trio.CancelScope(shield=True):
             await self._take_place()
             connected = self._client.connected
             try:
-                answer = await self._client.script(self._script, keys, [op, document, id_])
+                answer = await self._client.script(
+                    self._script, keys_of(account), [op, document, id_]
+                )
             except RedisError as e:
                 raise Absent(f"Redis refuses: {e}") from None
             except Away as e:
@@ -73,3 +86,28 @@ class Calls:
                 await self._places.acquire()
             if waiting.cancelled_caught:
                 raise Busy("Redis is asked more than it answers") from None
+
+
+async def look_at(settings: Redis, asked: Sequence[tuple[str, tuple[Due, ...]]]) -> list[Look]:
+    """How accounts stand, for a command that counts nothing itself. Raises Away."""
+    up = trio.Event()
+    reasons = ["no answer"]
+    client = RedisClient(settings, up.set, reasons.append)
+    script = account_script()
+    looks: list[Look] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        with trio.move_on_after(LOOK_SECONDS):
+            await up.wait()
+            for account, dues in asked:
+                document = claims.asked(dues=claims.due_rows(dues, Want(0, 0)))
+                try:
+                    answer = await client.script(script, keys_of(account), ["show", document, ""])
+                except (Away, RedisError) as e:
+                    reasons.append(str(e))
+                    break
+                looks.append(claims.read_look(answer))
+        nursery.cancel_scope.cancel()
+    if len(looks) < len(asked):
+        raise Away(reasons[-1])
+    return looks

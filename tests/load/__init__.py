@@ -1,0 +1,1 @@
+"""Load over real sockets that tries to get past limits: `python -m tests.load --help`."""
