@@ -70,7 +70,7 @@ async def counting(
         share,
         lambda level, message: said.append(f"{level}: {message}"),
         lambda up, _why: told.append(up),
-        lease=lease,
+        lease_seconds=lease,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(usage.run)

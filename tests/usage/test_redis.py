@@ -26,7 +26,7 @@ from tokenomics.policy.counts import Account
 from tokenomics.policy.limits import Bill, Denied, Lease, Want
 from tokenomics.policy.meters import REQUESTS, TOKENS, Limit, Limits, limits_of
 from tokenomics.policy.model import Policy
-from tokenomics.usage.redis import look_at
+from tokenomics.usage.redis_calls import look_at
 
 pytestmark = needs_redis
 

@@ -28,7 +28,7 @@ from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339
 from tokenomics.usage.claims import Look
 from tokenomics.usage.journalled import is_owned, read_states
-from tokenomics.usage.redis import look_at
+from tokenomics.usage.redis_calls import look_at
 
 MAX_REASON = 200  # characters
 

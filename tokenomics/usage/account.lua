@@ -1,18 +1,21 @@
--- One account: budgets and windows packed into one key, leases beside it. Each call is one step.
+-- One account: budgets and windows packed into one key, leases and the steps of windows beside it.
+-- Each call is one step.
 --
 -- The same law as policy/limits.py, for proxies that count in one place:
 --   settled + held <= limit after each step that takes.
 --
--- KEYS     the account, its leases by id, their ids by when they expire; all in one slot
+-- KEYS     the account, its leases by id, their ids by when they expire, the steps of its windows;
+--          all in one slot
 -- ARGV[1]  what to do; ARGV[2]  JSON, see each function; ARGV[3] a lease's id, or ""
 --
--- An account: b = {key = {spent, held, ends}}, w = {key = {total, held, number of the first step,
--- steps}}, n = leases that run. A lease: {holds, lapsed}. A step: {newest, amount, oldest, held}.
--- A hold: {key, unit, {{ticket, amount}...}}; the ticket of a budget is 0.
+-- An account: b = {key = {spent, held, ends, restored}}, w = {key = {total, held, number of the
+-- first step, of the last}}, n = leases that run. A step: {newest, amount, oldest, held}; only those
+-- are read that a call needs. A lease: {holds, lapsed, settled}. A hold: {key, unit, {{ticket,
+-- amount}...}}; the ticket of a budget is 0, of a window the number of its step.
 -- A due: {key, unit, most, window, fixed, ends, base, per output token, steps of its window}.
 
 local STEPS = 200      -- of a sliding window; one counts until its newest entry leaves
-local LAPSED = 3600    -- seconds for which a lease that expired can still be charged
+local LAPSED = 3600    -- seconds for which it is known what became of a lease
 local REQUESTS = "requests"
 
 local time = redis.call("TIME")
@@ -39,7 +42,7 @@ local function budget(key, ends)
       local over = b[3] > 0 and b[3] <= now and b[2] == 0
       if over and rule_of(other) == rule then account.b[other] = nil end
     end
-    found = {0, 0, ends}
+    found = {0, 0, ends, 0}
     account.b[key] = found
   end
   return found
@@ -48,10 +51,33 @@ end
 local function window(key)
   local found = account.w[key]
   if not found then
-    found = {0, 0, 1, {}}
+    found = {0, 0, 1, 0}
     account.w[key] = found
   end
   return found
+end
+
+local steps = {}  -- what was read or made, by field; false: none, or no longer
+
+local function field_of(key, number) return key .. "#" .. number end
+
+local function step_of(key, number)
+  local field = field_of(key, number)
+  if steps[field] == nil then
+    local found = redis.call("HGET", KEYS[4], field)
+    steps[field] = found and {struct.unpack("dddd", found)} or false
+  end
+  return steps[field]
+end
+
+local function save_steps()
+  for field, step in pairs(steps) do
+    if not step then
+      redis.call("HDEL", KEYS[4], field)
+    elseif step.changed then
+      redis.call("HSET", KEYS[4], field, struct.pack("dddd", unpack(step)))
+    end
+  end
 end
 
 -- What a due counts in: {total, held, ...}, without what has left its window.
@@ -63,16 +89,14 @@ local function counted(due)
   local w = window(due[1])
   local edge = now - due[4]
   if due[5] then edge = math.floor(now / due[4]) * due[4] end
-  local gone = 0
-  for i, step in ipairs(w[4]) do
-    if step[1] > edge or (due[5] and step[1] == edge) then break end
-    w[1], w[2], gone = w[1] - step[2], w[2] - step[4], i
+  while w[3] <= w[4] do
+    local step = step_of(due[1], w[3])
+    if step and (step[1] > edge or (due[5] and step[1] == edge)) then break end
+    if step then w[1], w[2] = w[1] - step[2], w[2] - step[4] end
+    steps[field_of(due[1], w[3])] = false
+    w[3] = w[3] + 1
   end
-  if gone > 0 then
-    local left = {}
-    for i = gone + 1, #w[4] do left[i - gone] = w[4][i] end
-    w[3], w[4] = w[3] + gone, left
-  end
+  if w[3] > w[4] then w[1], w[2] = 0, 0 end  -- whatever became of its steps
   return w
 end
 
@@ -84,15 +108,17 @@ local function add(due, amount, held)
     return 0
   end
   local w = window(due[1])
-  local last = w[4][#w[4]]
+  local last = w[3] <= w[4] and step_of(due[1], w[4])
   if not last or not (due[5] or now - last[3] < due[4] / STEPS) then
     last = {now, 0, now, 0}
-    w[4][#w[4] + 1] = last
+    w[4] = w[4] + 1
+    steps[field_of(due[1], w[4])] = last
   end
   last[1] = math.max(last[1], now)
   last[2], last[4] = last[2] + amount, last[4] + held
+  last.changed = true
   w[1], w[2] = w[1] + amount, w[2] + held
-  return w[3] + #w[4] - 1
+  return w[4]
 end
 
 -- Count `cost` where `held` was.
@@ -103,9 +129,10 @@ local function settle(key, ticket, held, cost)
     return
   end
   local w = account.w[key]
-  local step = w and w[4][ticket - w[3] + 1]
-  if ticket >= (w and w[3] or 0) and step then
+  local step = w and ticket >= w[3] and step_of(key, ticket)
+  if step then
     step[2], step[4] = step[2] + cost - held, step[4] - held
+    step.changed = true
     w[1], w[2] = w[1] + cost - held, w[2] - held
   end
 end
@@ -134,9 +161,10 @@ local function drop(id)
   redis.call("ZREM", KEYS[3], id)
 end
 
--- Their proxy is gone, or cut off: what they held is free again.
+-- Their proxy is gone, or cut off: what they held is free again. Answers whether there were any.
 local function expire_leases()
-  for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[3], "-inf", exact(now), "LIMIT", 0, 100)) do
+  local ids = redis.call("ZRANGEBYSCORE", KEYS[3], "-inf", exact(now), "LIMIT", 0, 100)
+  for _, id in ipairs(ids) do
     local lease = lease_of(id)
     if not lease or lease.lapsed then
       drop(id)
@@ -146,14 +174,17 @@ local function expire_leases()
       keep(id, lease, LAPSED)
     end
   end
+  return #ids > 0
 end
 
 -- Seconds until `excess` has left a window.
 local function wait(due, excess)
   if due[5] then return due[4] - now % due[4] end
-  for _, step in ipairs(window(due[1])[4]) do
-    excess = excess - step[2]
-    if excess <= 0 then return math.max(step[1] + due[4] - now, 0) end
+  local w = window(due[1])
+  for number = w[3], w[4] do
+    local step = step_of(due[1], number)
+    excess = excess - (step and step[2] or 0)
+    if step and excess <= 0 then return math.max(step[1] + due[4] - now, 0) end
   end
   return due[4]
 end
@@ -212,7 +243,7 @@ local function answer(found, totals)
   return out
 end
 
-local function is_new(due) return due[2] ~= REQUESTS end
+local function is_counted(due) return due[2] ~= REQUESTS end
 
 local function only(list, keep)
   local out = {}
@@ -239,84 +270,104 @@ function ops.admit()
   return answer(found, totals)
 end
 
--- {dues, output, ttl}
+-- The lease of a request that runs. One that the database has lost is as one that lapsed.
+local function running() return lease_of(lease_id) or {holds = {}, lapsed = true} end
+
+-- Keep it; one that had lapsed counts as running again.
+local function keep_running(lease)
+  if lease.lapsed then lease.lapsed, account.n = nil, account.n + 1 end
+  keep(lease_id, lease, given.ttl)
+end
+
+-- {dues, output, had, ttl}: one that lapsed takes what it `had` with it, or nothing.
 function ops.extend()
-  local lease = lease_of(lease_id)
-  if not lease or lease.lapsed then return {"0"} end
-  local output = given.output
-  for _, due in ipairs(given.dues) do
-    if due[8] > 0 then
-      output = math.min(output, math.floor((due[3] - counted(due)[1]) / due[8]))
-    end
+  local lease = running()
+  local dues, output = only(given.dues, is_counted), given.output
+  for _, due in ipairs(dues) do
+    local before = lease.lapsed and due[7] + due[8] * given.had or 0
+    local free = due[3] - counted(due)[1] - before
+    if due[8] > 0 then output = math.min(output, math.floor(free / due[8])) end
   end
   if output <= 0 then return {"0"} end
+  if lease.lapsed then
+    lease.holds = {}
+    take(lease, dues, given.had)
+  end
   local by_key = {}
   for _, hold in ipairs(lease.holds) do by_key[hold[1]] = hold end
-  for _, due in ipairs(given.dues) do
+  for _, due in ipairs(dues) do
     local hold, amount = by_key[due[1]], due[8] * output
     if amount > 0 and hold then hold[3][#hold[3] + 1] = {add(due, amount, amount), amount} end
   end
-  keep(lease_id, lease, given.ttl)
+  keep_running(lease)
   return {exact(output)}
 end
 
 -- {dues, want, ttl}
 function ops.move()
-  local lease = lease_of(lease_id)
-  if not lease then return {"gone"} end
-  if lease.lapsed then lease.lapsed, account.n = nil, account.n + 1 else give_back(lease) end
-  local dues = only(given.dues, is_new)
+  local lease = running()
+  give_back(lease)
+  local dues = only(given.dues, is_counted)
   local found = fit(dues, given.want)
   local totals = {}
   if found[1] == "fit" then
     lease.holds = only(lease.holds, function(hold) return hold[2] == REQUESTS end)
     totals = take(lease, dues, found[2])
   end
-  keep(lease_id, lease, given.ttl)
+  keep_running(lease)
   return found[1] == "fit" and answer(found, totals) or found
 end
 
--- {dues, tokens, cost, force}: answers what was spent of each due before and after.
+-- {dues, tokens, cost, force}: answers what was spent of each due before and after. Without `force`
+-- a lease that is not known was settled before. One that is not known and is charged all the same, or
+-- that had lapsed, is remembered for a while, so that it can be asked for again.
 function ops.settle()
   local lease = lease_of(lease_id)
-  if not lease and not given.force then return {"gone"} end
-  local by_key = {}
-  for _, hold in ipairs(lease and lease.holds or {}) do by_key[hold[1]] = hold[3] end
-  local out = {"settled"}
-  for _, due in ipairs(given.dues) do
-    if due[2] ~= REQUESTS then
-      local cost = due[2] == "cost" and given.cost or given.tokens
-      local c = counted(due)
-      out[#out + 1] = exact(c[1] - c[2])
-      local taken = by_key[due[1]] or {}
-      if #taken == 0 then taken = {{add(due, 0, 0), 0}} end
-      for i, t in ipairs(taken) do
-        local part = i == #taken and cost or math.min(cost, t[2])
-        settle(due[1], t[1], t[2], part)
-        cost = cost - part
-      end
-      c = counted(due)
-      out[#out + 1] = exact(c[1] - c[2])
+  if lease and lease.settled or not lease and not given.force then return {"gone"} end
+  local by_key, out = {}, {"settled"}
+  for _, hold in ipairs(lease and lease.holds or {}) do by_key[hold[1]] = hold end
+  for _, due in ipairs(only(given.dues, is_counted)) do
+    local cost = due[2] == "cost" and given.cost or given.tokens
+    local c = counted(due)
+    out[#out + 1] = exact(c[1] - c[2])
+    local hold = by_key[due[1]] or {}
+    local taken = hold[3] or {}
+    if #taken == 0 then taken = {{add(due, 0, 0), 0}} end
+    for i, t in ipairs(taken) do
+      local part = i == #taken and cost or math.min(cost, t[2])
+      settle(due[1], t[1], t[2], part)
+      cost = cost - part
     end
+    hold[3] = {}
+    c = counted(due)
+    out[#out + 1] = exact(c[1] - c[2])
   end
-  if lease and not lease.lapsed then account.n = account.n - 1 end
-  drop(lease_id)
+  if lease then give_back(lease) end  -- what it took in a move that its proxy has not heard of
+  if lease and not lease.lapsed then
+    account.n = account.n - 1
+    drop(lease_id)
+  else
+    keep(lease_id, {holds = {}, lapsed = true, settled = true}, LAPSED)
+  end
   return out
 end
 
 -- {ids, ttl}: their proxy still has them.
 function ops.renew()
   for _, id in ipairs(given.ids) do
-    redis.call("ZADD", KEYS[3], "XX", "GT", exact(now + given.ttl), id)
+    local ends = tonumber(redis.call("ZSCORE", KEYS[3], id) or math.huge)
+    if ends < now + given.ttl then redis.call("ZADD", KEYS[3], exact(now + given.ttl), id) end
   end
   return {"renewed"}
 end
 
--- {budgets = {{key, spent, ends}...}}: what proxies remember of a database that was emptied.
+-- {budgets = {{key, spent, ends}...}}: what a proxy remembers of a database that was emptied. What
+-- was spent since is counted on top of what the one who remembers most says.
 function ops.restore()
   for _, row in ipairs(given.budgets) do
     local b = budget(row[1], row[3])
-    b[1] = math.max(b[1], row[2])
+    local more = math.max(row[2] - b[4], 0)
+    b[1], b[4] = b[1] + more, b[4] + more
   end
   return {"restored"}
 end
@@ -331,8 +382,15 @@ function ops.show()
   return out
 end
 
-expire_leases()
+local lapsed = expire_leases()
 local reply = ops[op]()
--- What was only looked at may have lost leases that expired.
-if packed or op ~= "show" then redis.call("SET", KEYS[1], cmsgpack.pack(account)) end
+local looks = op == "show" or (op == "admit" and lease_id == "")
+if lapsed or not looks then
+  save_steps()
+  if account.n == 0 and not next(account.b) and not next(account.w) then
+    redis.call("DEL", KEYS[1])
+  else
+    redis.call("SET", KEYS[1], cmsgpack.pack(account))
+  end
+end
 return reply
