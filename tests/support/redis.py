@@ -12,8 +12,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,19 +152,6 @@ async def redis_server(
         server = RedisServer(folder, port, (*config, *lines), password)
         try:
             await server.start()
-            yield server
-        finally:
-            server.kill()
-
-
-@contextmanager
-def lasting_redis() -> Iterator[RedisServer]:
-    """A server that outlasts an event loop."""
-    with tempfile.TemporaryDirectory(prefix="tokenomics-redis-") as name:
-        folder, port = Path(name), free_port()
-        server = RedisServer(folder, port, tuple(_config(folder, port, False)))
-        try:
-            trio.run(server.start)
             yield server
         finally:
             server.kill()
