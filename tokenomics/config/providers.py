@@ -11,6 +11,7 @@ from typing import Any
 from tokenomics.config.catalogue import CATALOGUE
 from tokenomics.config.prices import PRICES
 from tokenomics.config.pricing import read_prices
+from tokenomics.config.provider_keys import ProviderKey, read_keys
 from tokenomics.errors import Invalid
 from tokenomics.net.origin import DIRECT, parse_origin
 from tokenomics.net.proxies import parse_proxy
@@ -29,7 +30,8 @@ class Provider:
     `query` appends `?key=KEY`, `none` sends no key. `output_cap` is the request field that bounds
     the answer's tokens. `chat_path` tells the dialect: one that ends in `/chat/completions` is
     OpenAI's. `prices` are rows by model, over those of the table: see `pricing`. From `ca_file` on
-    it is about connections: see `net.origin.Origin`.
+    it is about connections: see `net.origin.Origin`. `keys` are several keys, each with its share;
+    without them it is the one in `api_key_env`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Provider:
     key_file: str = ""
     proxy: str = field(default="", repr=False)  # a password may be in it
     insecure: bool = False
+    keys: tuple[ProviderKey, ...] = ()
 
     def speaks(self, dialect: str) -> bool:
         """Whether "openai" or "anthropic" can be sent as it is; "" can to everyone."""
@@ -98,6 +101,8 @@ def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
             values[key] = _headers(place, value, faults)
         elif key == "prices":
             values[key] = read_prices(place, PRICES.get(name, {}), value, faults)
+        elif key == "keys":
+            values[key] = read_keys(place, value, faults)
         elif key == "insecure":
             if not isinstance(value, bool):
                 faults.append(f"{place} must be true or false")
@@ -115,6 +120,8 @@ def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
         except ValueError as e:
             faults.append(f"providers.{name}.upstream_url: {e} (or {ECHO_URL})")
     faults += _connection_faults(name, values)
+    if not values.get("api_key_env"):  # what clients know it by
+        values["api_key_env"] = next((key.env for key in values.get("keys", ()) if key.env), "")
     return Provider(name, **values)
 
 

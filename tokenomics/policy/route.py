@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tokenomics.config.provider_keys import ProviderKey
 from tokenomics.config.providers import CHAT_PATH, Provider
 from tokenomics.errors import Refusal
 from tokenomics.policy.meters import Limits, limits_of
@@ -25,9 +26,10 @@ NO_PRICES = PriceBook({})
 class Target:
     """One model at one provider, with everything that holds for a request it serves.
 
-    `key_env` is the variable the key is in ("" sends none); `provider` has the base URL that was
-    resolved; `timeout` is in seconds; `price` is None where nobody knows it, and then no budget of
-    money covers it; `max_output` bounds all output tokens of one request (0: no bound).
+    `key_env` is the variable the key is in ("" sends none), unless there are `keys` to choose from,
+    of which a policy that names a variable of its own has none; `provider` has the base URL that
+    was resolved; `timeout` is in seconds; `price` is None where nobody knows it, and then no budget
+    of money covers it; `max_output` bounds all output tokens of one request (0: no bound).
     """
 
     model: str
@@ -39,6 +41,7 @@ class Target:
     limits: Limits
     price: Price | None = None
     max_output: int = 0
+    keys: tuple[ProviderKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +135,19 @@ def _target(policy: Policy, model: str, entry: Entry, site: Site) -> Target:
     price = site.prices.find(provider.name, model)
     if price is None and limits.costs:
         raise _not_priced(provider, model)
+    own_key = entry.base_key_env or policy.base_key_env
     outputs = [n for n in (policy.max_output_tokens, entry.max_output_tokens) if n]
     return Target(
         model=model,
         provider=provider,
-        key_env=entry.base_key_env or policy.base_key_env or provider.api_key_env,
+        key_env=own_key or provider.api_key_env,
         timeout=entry.timeout or policy.timeout,
         prompts=entry.prompts + policy.prompts,
         rules=policy.rules + entry.rules,
         limits=limits,
         price=price,
         max_output=min(outputs, default=0),
+        keys=() if own_key else provider.keys,
     )
 
 
@@ -175,6 +180,7 @@ def _provider(policy: Policy, entry: Entry, site: Site) -> Provider:
         chat_path=known.chat_path,
         models=known.models,
         output_cap=known.output_cap,
+        keys=tuple(key for key in known.keys if not key.upstream_url),  # the others are for theirs
     )
 
 
