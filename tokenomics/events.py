@@ -40,6 +40,8 @@ TYPES = frozenset(
         "sync.recovered",
         "limits.unavailable",
         "limits.recovered",
+        "provider.down",
+        "provider.up",
     }
 )
 USER_AGENT = "Tokenomics-Webhook/1.0"

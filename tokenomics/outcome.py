@@ -29,6 +29,7 @@ class Outcome:
     provider: str = ""
     upstream_id: str = ""
     attempts: int = 0
+    client_retries: int = 0  # that its SDK made before this one
     skipped: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     usage: Usage | None = None
@@ -77,6 +78,8 @@ class Outcome:
             yield "upstream_id", self.upstream_id
         if self.attempts > 1:
             yield "attempts", self.attempts
+        if self.client_retries:
+            yield "client_retries", self.client_retries
         if self.skipped:
             yield "skipped_fallbacks", list(self.skipped)
         if self.findings:

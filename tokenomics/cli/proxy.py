@@ -26,6 +26,7 @@ from tokenomics.echo.app import echo_app
 from tokenomics.follow import follow
 from tokenomics.gateway.app import ProxyApp
 from tokenomics.gateway.identity import TokenBook
+from tokenomics.gateway.keyring import Keyring
 from tokenomics.gateway.reporting import Reporter
 from tokenomics.gateway.road import Gateway
 from tokenomics.gateway.upstream import Upstream
@@ -37,6 +38,7 @@ from tokenomics.net.origin import Origin
 from tokenomics.net.resolver import Resolver
 from tokenomics.net.server import Server
 from tokenomics.net.wire import SocketWire, Wire
+from tokenomics.policy.breaker import Breakers
 from tokenomics.replica import Replica, Sync
 from tokenomics.store.database import Database
 from tokenomics.store.table import Record
@@ -166,12 +168,14 @@ async def run_proxy(
         client = make_client(setup, {"builtin": _echo_dialer(echo_nursery, log)})
         share = make_share(setup, client, listeners, https)
         memory, requests = MemoryWriter(log), RequestLog(log)
+        breakers = Breakers()
 
         def make_app(reading: Reading, ca_file: Path | None) -> ProxyApp:
             config = reading.config
             reporter = Reporter(log, requests, config.logging, share.events, memory)
             book = TokenBook(share.databases, setup.hash_key)
-            gateway = make_gateway(reading, client, share.usage, book, reporter)
+            breakers.hurry(trio.current_time())
+            gateway = make_gateway(reading, client, share.usage, book, reporter, breakers)
             receiver = config.remote.webhook
             password = config.admin.auth.password
             return ProxyApp(
@@ -201,16 +205,23 @@ def make_client(setup: ProxySetup, dialers: dict[str, Dial] | None = None) -> Cl
 
 
 def make_gateway(
-    reading: Reading, client: Client, usage: Usage, book: TokenBook, reporter: Reporter
+    reading: Reading,
+    client: Client,
+    usage: Usage,
+    book: TokenBook,
+    reporter: Reporter,
+    breakers: Breakers,
 ) -> Gateway:
     """What a reload makes anew. Raises Invalid."""
     config = reading.config
     patience = outgoing.make_patience(config.upstream)
+    read_key = partial(provider_key, env=reading.env)
+    keys = Keyring(read_key, breakers, reporter.provider_changed)
     return Gateway(
         site=node.make_site(config),
         book=book,
         usage=usage,
-        upstream=Upstream(client, lambda name: provider_key(name, reading.env), patience),
+        upstream=Upstream(client, keys, patience),
         reporter=reporter,
     )
 

@@ -152,10 +152,11 @@ def entry_paths(policy: Policy) -> Iterator[tuple[str, Entry]]:
 def _destination(target: Target) -> Iterator[str]:
     provider = target.provider
     yield f"provider {provider.name} at {provider.upstream_url}, model {target.model!r}"
-    if provider.auth_scheme == "none" or not target.key_env:
+    names = [key.env for key in target.keys] or [target.key_env]
+    if provider.auth_scheme == "none" or not any(names):
         yield "no key is sent"
     else:
-        yield f"key from {target.key_env} ({provider.auth_scheme})"
+        yield f"key from {' or '.join(filter(None, names))} ({provider.auth_scheme})"
     yield f"timeout {target.timeout:g} s"
 
 

@@ -13,6 +13,7 @@ from tokenomics.gateway.relay import Receipt
 from tokenomics.logs import Log, RequestLog
 from tokenomics.memory import MemoryWriter, Turn
 from tokenomics.outcome import Outcome
+from tokenomics.policy.breaker import Down
 from tokenomics.policy.limits import Crossing, Denied
 from tokenomics.policy.meters import COST, NANODOLLARS
 from tokenomics.policy.rules import Finding
@@ -45,7 +46,7 @@ class Reporter:
         """A request is over, however it ended."""
         if not self._logging.disable_request:
             self._requests.add(outcome.log_row(hide_hash=self._logging.hide_token_hash))
-        if outcome.hash and outcome.attempts and self._events:
+        if outcome.hash and outcome.provider and self._events:
             self._events.emit("request.completed", outcome.completed_data())
             if outcome.usage is not None:
                 self._events.emit(
@@ -68,6 +69,25 @@ class Reporter:
             self._expired.add(hash_)
             data = {"token_hash": hash_[:EVENT_HASH_DIGITS], "expired_at": rfc3339(expired_at)}
             self._events.emit("token.expired", data)
+
+    def provider_changed(self, up: bool, down: Down, seconds: float) -> None:
+        """A provider's key is left alone for so many seconds, or answers again after so many."""
+        place = down.place
+        data: dict[str, object] = {"provider": place.provider, "url": place.url}
+        data["key"] = place.variable
+        key = f" with the key in {place.variable}" if place.variable else ""
+        what = f"provider {place.provider}{key}"
+        if up:
+            self._events.emit("provider.up", data | {"down_seconds": round(seconds, 1)})
+            self._log.say("info", f"{what} is up again after {seconds:.0f} s")
+            return
+        data |= {
+            "reason": down.why,
+            "retry_seconds": round(seconds, 1),
+            "key_refused": down.refused,
+        }
+        self._events.emit("provider.down", data)
+        self._log.say("warn", f"{what} is down ({down.why}); it is asked again in {seconds:.0f} s")
 
     def denied(self, outcome: Outcome, denied: Denied) -> None:
         """A request was not admitted."""

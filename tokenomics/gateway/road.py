@@ -88,6 +88,7 @@ class Gateway:
         outcome.hash, outcome.metadata = grant.hash, grant.policy.metadata
         ask = await read(endpoint, await _body(request), request.head)
         outcome.model, outcome.stream = ask.model, ask.stream
+        outcome.client_retries = _retries(request.head.get(b"x-stainless-retry-count"))
         route = grant.route(ask.model, self.site)
         outcome.skipped = route.skipped
         kind = request.head.get(b"content-type") or ""
@@ -204,13 +205,14 @@ class Gateway:
             input_estimate=lambda: admitted.input_estimate,
             bound=admitted if answer.target.limits.bounded else None,
         )
-        with answer.call:
+        with answer.attempt, answer.call:
             try:
                 await relay.run(answer.call, receipt)
             finally:
                 if receipt.usage is not None:
                     admitted.charge(receipt.usage)
                 outcome.usage, outcome.estimated = receipt.usage, receipt.estimated
+            answer.attempt.ended(outcome.code)
         return receipt
 
     def _output(self, ask: Ask, target: Target, outcome: Outcome) -> Output | None:
@@ -250,6 +252,11 @@ def _served(model: str, provider: str, attempts: int) -> bytes:
         (b"x-tokenomics-attempts", b"%d" % attempts),
     ]
     return block(headers)
+
+
+def _retries(said: str | None) -> int:
+    """How often the client's SDK says that it has sent this before; OpenAI's and Anthropic's do."""
+    return int(said) if said and said.isdecimal() and len(said) < 4 else 0
 
 
 def new_id() -> str:

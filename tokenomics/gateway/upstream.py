@@ -1,11 +1,14 @@
 """Calls to providers: the request as a provider wants it, retries, fallbacks.
 
-What a provider answers is returned as it came; the relay decides what the client sees.
+What a provider answers is returned as it came; the relay decides what the client sees. Which key a
+request goes out with is the keyring's to say, and whether it may go out again that of
+`policy.retries`.
 """
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,38 +21,58 @@ from trio import current_time
 from tokenomics.config.providers import CHAT_PATH, ECHO_URL, Provider
 from tokenomics.dialects.ask import Endpoint
 from tokenomics.errors import Refusal
-from tokenomics.net.client import Broken, Call, Client, Patience, TimedOut, Unreachable
+from tokenomics.gateway.keyring import Attempt, Keyring
+from tokenomics.net.client import (
+    Broken,
+    Call,
+    Client,
+    Crowded,
+    Patience,
+    TimedOut,
+    Unreachable,
+)
 from tokenomics.net.coding import BadCoding, decode
 from tokenomics.net.heads import AnswerHead, RequestHead
 from tokenomics.net.message import encode, request_head, upstream_headers
 from tokenomics.net.origin import Origin, parse_origin
 from tokenomics.outcome import Outcome
+from tokenomics.policy.breaker import Place
 from tokenomics.policy.model import Retry
+from tokenomics.policy.retries import backoff, key_refusal, try_again, wanted_wait
 from tokenomics.policy.route import Route, Target
 
 MAX_ERROR_BODY = 1 << 20  # bytes of an error answer that are kept to pass it on
-BACKOFF_SECONDS = 0.25  # doubles with each try, with full jitter
-MAX_BACKOFF_SECONDS = 8.0
 ECHO_ORIGIN = Origin("builtin", "echo", 0)
-
-Keys = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
     """A provider's error answer, kept whole: it is passed on if nothing better comes. The key that
-    was sent is masked in it."""
+    was sent is masked in it. `final` if another model would be told the same."""
 
     head: AnswerHead
     body: bytes
     target: Target
+    final: bool = True
 
 
 class Answered(NamedTuple):
-    """A provider's answer whose body is still to be read, and the target that gave it."""
+    """A provider's answer whose body is still to be read, and the target that gave it. Whoever
+    reads it closes the call and ends the attempt."""
 
     call: Call
     target: Target
+    attempt: Attempt
+
+
+class _Failure(NamedTuple):
+    """An attempt that failed: what is `known` by it, whether the same may be sent `again` after
+    `wait` seconds, and whether its key is set `aside`, so that another one costs no retry."""
+
+    known: ErrorAnswer | Refusal
+    again: bool = False
+    wait: float = 0.0
+    aside: bool = False
 
 
 class Sending(NamedTuple):
@@ -64,13 +87,11 @@ class Sending(NamedTuple):
 
 
 class Upstream:
-    """Reaches providers with their keys. `keys` gives the value of a key's variable, or None; what
-    it gave is remembered, for it may read files. `patience` is for what no policy bounds."""
+    """Reaches providers with their keys. `patience` is for what no policy bounds."""
 
-    def __init__(self, client: Client, keys: Keys, patience: Patience | None = None) -> None:
+    def __init__(self, client: Client, keys: Keyring, patience: Patience | None = None) -> None:
         self._client = client
         self._keys = keys
-        self._known_keys: dict[str, str] = {}
         self._patience = lru_cache(maxsize=256)(
             lambda seconds: replace(patience or Patience(), first_byte=seconds, silence=seconds)
         )
@@ -104,7 +125,7 @@ class Upstream:
             if isinstance(found, Answered):
                 return found
             last = found
-            if found.head.status not in retry.retry_on:
+            if found.final:
                 break
         if isinstance(last, ErrorAnswer):
             outcome.served_model, outcome.provider = last.target.model, last.target.provider.name
@@ -114,7 +135,7 @@ class Upstream:
     def check(self, endpoint: Endpoint, target: Target) -> None:
         """Whether a target could be called from here. Raises Refusal if its provider's key is not
         known, or if it does not speak the endpoint's dialect."""
-        self._key(target)
+        self._keys.check(target)
         origin_of(target.provider, endpoint.speaks)
 
     async def _persist(
@@ -122,38 +143,76 @@ class Upstream:
     ) -> Answered | ErrorAnswer:
         """One target with its retries: a good answer, or the last error answer.
 
-        Raises Refusal if the target may not be used, or could not be reached.
+        Raises Refusal if the target may not be used, is down, or could not be reached.
         """
-        tries = 1 + retry.max_retries
-        for n in range(1, tries + 1):
-            outcome.attempts += 1
+        tried: list[Place] = []
+        left = retry.max_retries
+        known: ErrorAnswer | Refusal | None = None
+        while True:
             outcome.served_model, outcome.provider = target.model, target.provider.name
-            known: ErrorAnswer | Refusal
             try:
-                call = await self._call(target, sending, until)
-                if call.answer.status < 400:
-                    return Answered(call, target)
-                call.end_by(until)
-                known = await self._keep(call, target)
-                again = known.head.status in retry.retry_on
-                wait = _retry_after(known.head)
+                attempt = self._keys.take(target, tried)
             except Refusal as e:
-                known, again, wait = e, e.code in _DETOUR, 0.0
-            if n < tries and again:
-                most = min(BACKOFF_SECONDS * 2**n, MAX_BACKOFF_SECONDS)
-                wait = max(wait, random.uniform(0, most))
-                if current_time() + wait < until:  # else what is known beats a timeout
-                    await trio.sleep(wait)
-                    continue
-            if isinstance(known, Refusal):
-                raise known
-            return known
-        raise AssertionError("the loop returns or raises on its last try")
+                known = known or e  # how it failed says more than that it is down by that
+                break
+            outcome.attempts += 1
+            tried.append(attempt.deployment.place)
+            found = await self._try(attempt, retry, sending, until)
+            if isinstance(found, Answered):
+                return found
+            known = found.known
+            other = self._keys.has_ready(target, but=tried)
+            if found.aside and other and current_time() < until:
+                continue
+            if not found.again or left <= 0 or not self._keys.has_ready(target):
+                break
+            left -= 1
+            wait = backoff(len(tried), random.random())
+            if not other:
+                wait = max(wait, found.wait)
+            if current_time() + wait >= until:  # what is known beats a timeout
+                break
+            await trio.sleep(wait)
+        if isinstance(known, Refusal):
+            raise known
+        return known
 
-    async def _call(self, target: Target, sending: Sending, until: float) -> Call:
+    async def _try(
+        self, attempt: Attempt, retry: Retry, sending: Sending, until: float
+    ) -> Answered | _Failure:
+        """One request. What is learnt of the key that it went out with is said, unless the answer
+        is good: then its end has a say too."""
+        probe = attempt.is_probe
+        try:
+            call = await self._call(attempt, sending, until)
+            if call.answer.status < 400:
+                attempt.answered()
+                return Answered(call, attempt.target, attempt)
+            call.end_by(until)
+            head, body = await self._keep(call, attempt)
+        except Refusal as e:
+            detour = e.code in _DETOUR
+            attempt.ended(e.code, e.message)
+            return _Failure(e, again=detour, aside=probe and detour)
+        except BaseException:
+            attempt.dropped()
+            raise
+        refusal = key_refusal(head.status, body) if attempt.key else ""
+        if refusal:
+            attempt.refused(refusal)
+        elif head.status >= 500:
+            attempt.failed(f"status {head.status}")
+        else:
+            attempt.succeeded()
+        again = not refusal and try_again(head.status, head.fields, retry)
+        final = not (again or refusal or head.status in retry.retry_on)
+        known = ErrorAnswer(head, body, attempt.target, final)
+        aside = bool(refusal) or (probe and again)
+        return _Failure(known, again, wanted_wait(head.fields, time.time()), aside)
+
+    async def _call(self, attempt: Attempt, sending: Sending, until: float) -> Call:
         """Send one request. Raises Refusal."""
-        provider = target.provider
-        key = self._key(target)
+        target, provider, key = attempt.target, attempt.provider, attempt.key
         request = sending.head.derived.get((provider, key))
         if request is None:
             request = sending.head.derived[(provider, key)] = _request(provider, key, sending)
@@ -170,6 +229,8 @@ class Upstream:
             method = sending.head.method
             return await self._client.exchange(origin, method, head, body, patience, until)
         except Unreachable as e:
+            if isinstance(e, Crowded):  # by ourselves
+                attempt.dropped()
             raise Refusal(
                 "upstream_unreachable", f"provider {provider.name} cannot be reached: {e}"
             ) from None
@@ -178,7 +239,9 @@ class Upstream:
         except Broken as e:
             raise _invalid(target, f"broke off: {e}") from None
 
-    async def _keep(self, call: Call, target: Target) -> ErrorAnswer:
+    async def _keep(self, call: Call, attempt: Attempt) -> tuple[AnswerHead, bytes]:
+        """An error answer, without the key should the provider repeat it. Raises Refusal."""
+        target = attempt.target
         with call:
             try:
                 body = await call.read_all(MAX_ERROR_BODY)
@@ -190,28 +253,8 @@ class Upstream:
                 raise _late(target) from None
             except Broken as e:
                 raise _invalid(target, f"broke off: {e}") from None
-        return ErrorAnswer(call.answer, self.mask_key(target, body), target)
-
-    def mask_key(self, target: Target, body: bytes) -> bytes:
-        """An error body without the provider key, should the provider repeat it."""
-        key = self._known_keys.get(target.key_env)
-        return body.replace(key.encode(), b"***") if key else body
-
-    def _key(self, target: Target) -> str:
-        name = target.key_env
-        if target.provider.auth_scheme == "none" or not name:
-            return ""
-        key = self._known_keys.get(name)
-        if key is None:
-            key = self._keys(name)
-            if not key:
-                raise Refusal(
-                    "provider_key_missing",
-                    f"this proxy has no key for provider {target.provider.name}: set"
-                    f" {name} (or {name}_FILE) where `serve` runs",
-                )
-            self._known_keys[name] = key
-        return key
+        key = attempt.key.encode()
+        return call.answer, body.replace(key, b"***") if key else body
 
 
 def _invalid(target: Target, what: str) -> Refusal:
@@ -295,9 +338,3 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
         headers.append(encode(provider.auth_header.lower() or "authorization", key))
     headers.append((b"accept-encoding", b"identity"))
     return headers
-
-
-def _retry_after(head: AnswerHead) -> float:
-    """Seconds of a Retry-After (RFC 9110 section 10.2.3); a date counts as none."""
-    value = head.fields.get(b"retry-after", b"")
-    return float(value) if value.isdigit() and len(value) < 6 else 0.0

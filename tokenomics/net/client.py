@@ -22,7 +22,11 @@ from tokenomics.net.wire import Wire
 
 SWEEP_SECONDS = 1.0  # how often idle connections are looked at
 
-__all__ = ["Broken", "Call", "Client", "Dial", "Patience", "TimedOut", "Unreachable"]
+__all__ = ["Broken", "Call", "Client", "Crowded", "Dial", "Patience", "TimedOut", "Unreachable"]
+
+
+class Crowded(Unreachable):
+    """All connections that may be open to the peer are in use; it is not the peer's fault."""
 
 
 Dial = Callable[[Origin], Awaitable[Wire]]
@@ -128,7 +132,7 @@ class Client:
                     return link
         if not self._pool.has_room(origin.key):
             limit = self._pool.limits.max_open
-            raise Unreachable(f"{origin.authority}: all {limit} connections are in use")
+            raise Crowded(f"{origin.authority}: all {limit} connections are in use")
         self._pool.opened(origin.key)
         epoch = self._epoch
         try:
