@@ -33,6 +33,7 @@ MAX_INFLATED = 8 << 20  # bytes that so many may become; deflate makes at most 1
 END_SECONDS = 0.25  # for an upstream to end its body after the stream's own end
 CUT = "budget_spent"  # the outcome's code of a stream that was ended for lack of budget
 HEARTBEAT = b":\n\n"  # a comment: an event stream's way of saying nothing
+HEARTBEAT_SECONDS = 15.0  # middleboxes cut what is silent for 30 or 60
 
 
 @dataclass(slots=True)
@@ -256,6 +257,8 @@ class Relay:
             self.reply, reader, inflate, self.output, screens, self.keep_text, end, self.bound
         )
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
+        # What has gone out ends with an event, whenever more is waited for.
+        call.in_silence(HEARTBEAT_SECONDS, lambda: self.reply.write(HEARTBEAT))
         problem: Refusal | None = None
         try:
             problem = await self._pump(call, passage)
@@ -263,8 +266,10 @@ class Relay:
             receipt.usage, receipt.estimated = self._streamed(passage), not reader.done
             receipt.estimated |= reader.usage is None
             receipt.text = "".join(passage.texts)
-            receipt.complete = reader.done
+            receipt.complete = reader.done and not reader.failed
         if problem is None and reader.done:
+            if reader.failed:  # the provider ended what it says has failed
+                self.outcome.code = "upstream_invalid"
             await self.reply.end()
             await call.drain(END_SECONDS)
             return

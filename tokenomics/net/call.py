@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +74,8 @@ class Call:
     connection back if the answer was read to its end, and closes it otherwise."""
 
     __slots__ = (
+        "_beat",
+        "_beat_seconds",
         "_began",
         "_buffer",
         "_decoder",
@@ -90,6 +93,8 @@ class Call:
         self._patience = patience
         bounded = patience.total != math.inf
         self._until = keeper.watch.now() + patience.total if bounded else math.inf
+        self._beat: Callable[[], Awaitable[None]] | None = None
+        self._beat_seconds = math.inf
         self._buffer = b""
         self._began = False  # bytes of an answer have come, an interim one's too
         self._unsent: WireError | None = None  # why part of the request did not go out
@@ -264,15 +269,26 @@ class Call:
         self._buffer = data[size:]
         return data[:size]
 
+    def in_silence(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+        """From now on do something after each so many seconds of a wait for more of the body. What
+        it raises goes to who waits; the wait's own bound is not moved by it."""
+        self._beat_seconds, self._beat = seconds, act
+
     async def _more(self) -> bytes:
-        self._wait(self._patience.silence)
-        try:
-            return await self._link.wire.receive()
-        except WireExpired:
-            seconds = self._patience.silence
-            raise TimedOut(f"it was silent for {seconds:g} s", began=True) from None
-        except WireError as e:
-            raise Broken(str(e), began=True) from e
+        now, seconds = self._keeper.watch.now(), self._patience.silence
+        end = min(now + seconds, self._until)
+        beat = now + self._beat_seconds
+        while True:
+            self._link.wire.deadline = min(end, beat)
+            try:
+                return await self._link.wire.receive()
+            except WireExpired:
+                if beat >= end or self._beat is None:
+                    raise TimedOut(f"it was silent for {seconds:g} s", began=True) from None
+            except WireError as e:
+                raise Broken(str(e), began=True) from e
+            await self._beat()
+            beat += self._beat_seconds
 
     def end_by(self, when: float) -> None:
         """All of the answer must have come by a time of trio's clock."""
