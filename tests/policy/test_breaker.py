@@ -14,6 +14,7 @@ from tokenomics.policy.breaker import (
     MAX_OPEN_SECONDS,
     MAX_REFUSED_SECONDS,
     OPEN_SECONDS,
+    PROBE_SECONDS,
     REFUSED_SECONDS,
     Breakers,
     Down,
@@ -60,7 +61,7 @@ def test_one_probe_at_a_time_and_its_success_closes() -> None:
     down = fail(breakers, 0, FAILURES)
     probe = ask(breakers, 6)
     assert breakers.is_probe(probe)
-    assert breakers.ask(HERE, 100) == down
+    assert breakers.ask(HERE, 60) == down
     assert breakers.succeeded(probe) == down
     assert breakers.succeeded(ask(breakers, 100)) is None
 
@@ -70,6 +71,15 @@ def test_a_probe_that_learns_nothing_gives_its_place_to_another() -> None:
     fail(breakers, 0, FAILURES)
     breakers.dropped(ask(breakers, 6))
     assert breakers.is_probe(ask(breakers, 6))
+
+
+def test_a_probe_that_takes_long_makes_room_for_another() -> None:
+    breakers = Breakers()
+    fail(breakers, 0, FAILURES)
+    first = ask(breakers, 6)
+    second = ask(breakers, 6 + PROBE_SECONDS)
+    assert (breakers.is_probe(first), breakers.is_probe(second)) == (False, True)
+    assert breakers.succeeded(first) is not None
 
 
 def test_a_failed_probe_opens_it_for_longer_up_to_a_bound_and_says_nothing() -> None:

@@ -17,6 +17,9 @@ FAILURES = 5  # in a row until a place is down: a few are bad luck
 OPEN_SECONDS, MAX_OPEN_SECONDS = 5.0, 60.0
 # The same for a refused key, which stays refused until somebody pays or writes another one.
 REFUSED_SECONDS, MAX_REFUSED_SECONDS = 300.0, 3600.0
+# After this another probe may go out beside one that still waits: a model that thinks for minutes
+# must not keep everybody from a provider that has long been up again.
+PROBE_SECONDS = 60.0
 # Of the time it is down, this part is left to chance, so that many proxies do not probe together.
 JITTER = 0.2
 
@@ -61,6 +64,7 @@ class _State:
     number: int = 0
     down: Down | None = None
     probe: Ticket | None = None
+    probing: float = 0.0  # until when no other probe goes out
     trial: bool = False
 
 
@@ -76,7 +80,8 @@ class Breakers:
         state = self._states.get(place)
         if state is None or state.down is None or state.trial:
             return None
-        return state.down if now < state.down.until or state.probe is not None else None
+        probing = state.probe is not None and now < state.probing
+        return state.down if now < state.down.until or probing else None
 
     def ask(self, place: Place, now: float) -> Ticket | Down:
         """Leave to ask a place, or why there is none."""
@@ -86,7 +91,7 @@ class Breakers:
         ticket = Ticket(place, self._openings)
         state = self._states.get(place)
         if state is not None and state.down is not None and not state.trial:
-            state.probe = ticket
+            state.probe, state.probing = ticket, now + PROBE_SECONDS
         return ticket
 
     def is_probe(self, ticket: Ticket) -> bool:
