@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.support.clocks import hurried
 from tests.support.http import until
 from tests.support.node import ENV, HELLO, PROVIDER_KEY, Proxy, proxy
 from tests.support.upstream import (
@@ -91,7 +92,8 @@ async def test_what_fails_in_a_row_is_left_alone(
 ) -> None:
     policy = openai(timeout=6)
     async with provider(step) as upstream, proxy(tmp_path, upstream, policy) as gateway:
-        await fail(gateway, document={**HELLO, "stream": stream})
+        async with hurried(clock):
+            await fail(gateway, document={**HELLO, "stream": stream})
         assert len(upstream.seen) == FAILURES
         answer = await gateway.post()
         said = gateway.said.text
@@ -129,10 +131,10 @@ async def test_a_probe_brings_it_back_and_both_changes_are_told_once(
         hook = Webhook(url=target.url, events=("provider.*",))
         async with proxy(tmp_path, upstream, webhooks=[hook]) as gateway:
             await fail(gateway)
-            await trio.sleep(OPEN_SECONDS)
+            clock.jump(OPEN_SECONDS)
             assert (await gateway.post()).status == 500
             assert (await gateway.post()).code == "upstream_unreachable"
-            await trio.sleep(2 * OPEN_SECONDS)
+            clock.jump(2 * OPEN_SECONDS)
             assert (await gateway.post()).status == 200
             assert (await gateway.post()).status == 200
             await until(lambda: len(target.seen) >= 2, "two events")
@@ -157,7 +159,7 @@ async def test_one_probe_at_a_time(tmp_path: Path, clock: MockClock) -> None:
     script = [fails(500)] * FAILURES + [slow]
     async with provider(*script) as upstream, proxy(tmp_path, upstream) as gateway:
         await fail(gateway)
-        await trio.sleep(MAX_OPEN_SECONDS)
+        clock.jump(MAX_OPEN_SECONDS)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(gateway.post)
             await until(lambda: len(upstream.seen) == FAILURES + 1, "the probe")
@@ -172,7 +174,7 @@ async def test_a_probe_whose_client_goes_away_makes_room_for_another(
     script = [fails(500)] * FAILURES + [hangs, answers()]
     async with provider(*script) as upstream, proxy(tmp_path, upstream) as gateway:
         await fail(gateway)
-        await trio.sleep(MAX_OPEN_SECONDS)
+        clock.jump(MAX_OPEN_SECONDS)
         async with gateway.posting():
             await until(lambda: len(upstream.seen) == FAILURES + 1, "the probe")
         await until(lambda: not upstream.running, "the end of the call")
@@ -241,7 +243,7 @@ async def test_a_refused_key_is_set_aside_and_named_never_shown(
         async with proxy(tmp_path, upstream, webhooks=[hook]) as gateway:
             first = await gateway.post()
             second = await gateway.post()
-            await trio.sleep(REFUSED_SECONDS)
+            clock.jump(REFUSED_SECONDS)
             await gateway.post()
             await until(lambda: target.seen, "an event")
             events = delivered(target.seen)
