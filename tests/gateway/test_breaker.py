@@ -32,6 +32,7 @@ from tests.support.upstream import (
 from tokenomics.config.settings import Seconds, Webhook
 from tokenomics.config.settings import Upstream as UpstreamSettings
 from tokenomics.net.connection import Reply, Request
+from tokenomics.net.server import bind
 from tokenomics.policy.breaker import FAILURES, MAX_OPEN_SECONDS, OPEN_SECONDS, REFUSED_SECONDS
 
 STREAM = {**HELLO, "stream": True}
@@ -282,6 +283,30 @@ async def test_a_provider_without_a_key_may_say_401(tmp_path: Path, clock: MockC
         rows = {"openai": {"upstream_url": upstream.url, "auth_scheme": "none"}}
         async with proxy(tmp_path, upstream, openai(), providers=rows) as gateway:
             assert [(await gateway.post()).status for _ in range(2)] == [401, 401]
+
+
+async def test_an_account_that_the_client_names_says_nothing_of_the_key(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    headers = [("OpenAI-Organization", "org-of-nobody")]
+    async with provider(fails(401)) as upstream, proxy(tmp_path, upstream) as gateway:
+        assert [(await gateway.post(headers=headers)).status for _ in range(2)] == [401, 401]
+
+
+async def test_a_probe_that_finds_nobody_costs_its_client_nothing(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    with bind("127.0.0.1", 0) as sock:
+        dead = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    async with provider() as upstream:
+        keys = [{"env": "OPENAI_API_KEY", "upstream_url": dead, "weight": 1e6}, *KEYS[1:]]
+        rows = {"openai": {"upstream_url": upstream.url, "keys": keys}}
+        async with proxy(tmp_path, upstream, openai(), env=TWO_KEYS, providers=rows) as gateway:
+            await fail(gateway)
+            clock.jump(OPEN_SECONDS)
+            probed, after = await gateway.post(), await gateway.post()
+    assert (probed.status, probed.headers["x-tokenomics-attempts"]) == (200, "2")
+    assert (after.status, after.headers["x-tokenomics-attempts"]) == (200, "1")
 
 
 async def test_a_refused_key_is_a_reason_for_a_fallback(tmp_path: Path, clock: MockClock) -> None:

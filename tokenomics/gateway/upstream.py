@@ -42,6 +42,9 @@ from tokenomics.policy.retries import backoff, key_refusal, try_again, wanted_wa
 from tokenomics.policy.route import Route, Target
 
 MAX_ERROR_BODY = 1 << 20  # bytes of an error answer that are kept to pass it on
+# By these a client names an account of its own choice: that it is refused says nothing of the key,
+# and must not take it from everybody.
+_CLIENTS_ACCOUNT = (b"openai-organization", b"openai-project", b"x-goog-user-project")
 ECHO_ORIGIN = Origin("builtin", "echo", 0)
 
 
@@ -191,13 +194,15 @@ class Upstream:
             call.end_by(until)
             head, body = await self._keep(call, attempt)
         except Refusal as e:
-            detour = e.code in _DETOUR
             attempt.ended(e.code, e.message)
-            return _Failure(e, again=detour, aside=probe and detour)
+            unsent = e.code == "upstream_unreachable"
+            return _Failure(e, again=e.code in _DETOUR, aside=probe and unsent)
         except BaseException:
             attempt.dropped()
             raise
-        refusal = key_refusal(head.status, body) if attempt.key else ""
+        refusal = ""
+        if attempt.key and not any(name in sending.head.fields for name in _CLIENTS_ACCOUNT):
+            refusal = key_refusal(head.status, body)
         if refusal:
             attempt.refused(refusal)
         elif head.status >= 500:
@@ -207,8 +212,7 @@ class Upstream:
         again = not refusal and try_again(head.status, head.fields, retry)
         final = not (again or refusal or head.status in retry.retry_on)
         known = ErrorAnswer(head, body, attempt.target, final)
-        aside = bool(refusal) or (probe and again)
-        return _Failure(known, again, wanted_wait(head.fields, time.time()), aside)
+        return _Failure(known, again, wanted_wait(head.fields, time.time()), bool(refusal))
 
     async def _call(self, attempt: Attempt, sending: Sending, until: float) -> Call:
         """Send one request. Raises Refusal."""
