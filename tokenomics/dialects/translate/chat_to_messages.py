@@ -179,7 +179,7 @@ def _think(out: Request, document: Request) -> None:
         return
     if effort is None or effort == "none" or _forced(out):
         return
-    if effort not in _BUDGETS:
+    if not isinstance(effort, str) or effort not in _BUDGETS:
         raise wrong(f"must be none or one of: {', '.join(_BUDGETS)}", "reasoning_effort")
     if _version(out["model"]) >= _ADAPTIVE:
         out["thinking"] = {"type": "adaptive", "display": "summarized"}
