@@ -172,7 +172,10 @@ def _provider(policy: Policy, entry: Entry, site: Site) -> Provider:
         auth_scheme=known.auth_scheme,
         auth_header=known.auth_header,
         headers=known.headers,
+        dialect=known.dialect,
+        api_path=known.api_path,
         chat_path=known.chat_path,
+        query=known.query,
         models=known.models,
         output_cap=known.output_cap,
     )
