@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from tokenomics.cli.docs import page
 from tokenomics.config.catalogue import CATALOGUE, UNSET_URL
 from tokenomics.config.providers import ECHO_URL, Provider, build_providers
 from tokenomics.errors import Invalid
@@ -67,6 +70,15 @@ def test_azure_s_url_as_its_page_has_it_is_taken_with_and_without_the_version() 
 def test_no_key_goes_to_a_host_that_was_not_named() -> None:
     assert UNSET_URL.endswith(".invalid")
     assert CATALOGUE["azure"]["upstream_url"] == UNSET_URL
+
+
+def test_the_page_has_every_provider_and_every_field() -> None:
+    text = page("providers")
+    assert [name for name in CATALOGUE if not re.search(rf"\b{name}\b", text)] == []
+    names = {field.name for field in fields(Provider)} - {"name"}
+    assert [
+        name for name in sorted(names) if f"`{name}`" not in text and name != "auth_header"
+    ] == []
 
 
 def test_the_providers_of_the_contract_are_built_in() -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "remote": "run the central config server",
     "token": "create, list, get, update and delete wrapper tokens",
     "policy": "check policies before a token gets them",
+    "provider": "list and test the providers, and their models",
     "init": "print what a client needs to use a proxy",
     "demo": "try everything on this machine with the built-in echo provider",
     "db": "check the token database",
