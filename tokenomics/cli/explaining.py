@@ -121,8 +121,8 @@ def _ask(endpoint: Endpoint, args: argparse.Namespace) -> Ask | None:
 
 
 def _reach(endpoint: Endpoint, target: Target) -> None:
-    """Whether the provider speaks the dialect. Its key is where `serve` runs, not here."""
-    origin_of(target.provider, endpoint.speaks)
+    """Whether the provider can serve the endpoint. Its key is where `serve` runs, not here."""
+    origin_of(target.provider, endpoint)
 
 
 def _named(name: str) -> str:

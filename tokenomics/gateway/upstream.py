@@ -16,6 +16,7 @@ from trio import current_time
 
 from tokenomics.config.providers import ECHO_URL, Provider
 from tokenomics.dialects.ask import Endpoint
+from tokenomics.dialects.translate.table import translation
 from tokenomics.errors import Refusal
 from tokenomics.net.client import Broken, Call, Client, Patience, TimedOut, Unreachable
 from tokenomics.net.coding import BadCoding, decode
@@ -112,9 +113,9 @@ class Upstream:
 
     def check(self, endpoint: Endpoint, target: Target) -> None:
         """Whether a target could be called from here. Raises Refusal if its provider's key is not
-        known, or if it does not speak the endpoint's dialect."""
+        known, or if it speaks no dialect that the endpoint can be translated to."""
         self._key(target)
-        origin_of(target.provider, endpoint.speaks)
+        origin_of(target.provider, endpoint)
         _segment(target)
 
     async def _persist(
@@ -229,17 +230,18 @@ def _late(target: Target) -> Refusal:
 _DETOUR = ("upstream_unreachable", "upstream_invalid")
 
 
-def origin_of(provider: Provider, speaks: str = "") -> Origin:
-    """Where a provider's connections go. Raises Refusal if its URL is none, or if it does not speak
-    a dialect."""
+def origin_of(provider: Provider, endpoint: Endpoint | None = None) -> Origin:
+    """Where a provider's connections go. Raises Refusal if its URL is none, or if it cannot serve
+    an endpoint in its own dialect or translated."""
     if provider.upstream_url == ECHO_URL:
         return ECHO_ORIGIN
-    if not provider.speaks(speaks):
+    speaks = endpoint.speaks if endpoint is not None else ""
+    if not provider.speaks(speaks) and endpoint and not translation(endpoint, provider.speaks):
         names = {"openai": "OpenAI's dialect", "anthropic": "Anthropic's dialect"}
         raise Refusal(
             "invalid_request",
             f"provider {provider.name} does not speak {names[speaks]} (dialect"
-            f" {provider.dialect}), and this version does not translate",
+            f" {provider.dialect}), and {endpoint.path} is not translated",
             param="model",
         )
     try:
@@ -268,7 +270,7 @@ def _request(
 ) -> tuple[Origin, bytes]:
     """Where a request goes, and its head but for the last two lines: the same for all requests with
     the same head. Raises Refusal."""
-    origin = origin_of(provider, sending.endpoint.speaks)
+    origin = origin_of(provider, sending.endpoint)
     target = origin.path + provider.path(sending.endpoint.path, segment)
     query = provider.query_of(sending.head.query, key)
     if query:
