@@ -46,6 +46,16 @@ print(ask("ANTHROPIC_BASE_URL", "/v1/messages", "ANTHROPIC_AUTH_TOKEN", model=mo
 """
 
 
+SDKS = """
+import anthropic, openai
+hello = [{"role": "user", "content": "Hello"}]
+print(openai.OpenAI().chat.completions.create(model="m", messages=hello).choices[0].message.content)
+print(openai.OpenAI().responses.create(model="m", input="Hello").output_text)
+made = anthropic.Anthropic().messages.create(model="m", messages=hello, max_tokens=9)
+print(made.content[0].text)
+"""
+
+
 @pytest.fixture
 def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
     if "SHIV_ROOT" not in os.environ:
@@ -89,6 +99,11 @@ def start(person: Person, *command: str, terminal: int | None = None) -> Process
 async def test_a_command_speaks_to_its_proxy(person: Person) -> None:
     done = await chat(person, "--provider", "echo")
     assert (done.status, done.out, done.err) == (0, "200\n200\n", "")
+
+
+async def test_the_sdks_need_nothing_else(person: Person) -> None:
+    done = await person.run(*ECHO, "--", sys.executable, "-c", SDKS)
+    assert (done.status, done.out) == (0, "You said: Hello\n" * 3)
 
 
 @pytest.mark.parametrize(

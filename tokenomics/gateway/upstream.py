@@ -116,7 +116,7 @@ class Upstream:
         known, or if it speaks no dialect that the endpoint can be translated to."""
         self._key(target)
         origin_of(target.provider, endpoint)
-        _segment(target)
+        segment_of(target)
 
     async def _persist(
         self, target: Target, retry: Retry, sending: Sending, outcome: Outcome, until: float
@@ -155,7 +155,7 @@ class Upstream:
         """Send one request. Raises Refusal."""
         provider = target.provider
         key = self._key(target)
-        segment = _segment(target)
+        segment = segment_of(target)
         request = sending.head.derived.get((provider, key))
         if segment:  # a client may name any number of models: nothing is kept for each
             request = _request(provider, key, sending, segment)
@@ -257,7 +257,7 @@ def origin_of(provider: Provider, endpoint: Endpoint | None = None) -> Origin:
         raise Refusal("upstream_unreachable", f"provider {provider.name}: {e}") from None
 
 
-def _segment(target: Target) -> str:
+def segment_of(target: Target) -> str:
     """What stands for the model in the provider's paths, if they name it. Raises Refusal."""
     try:
         return target.provider.segment(target.model)
