@@ -135,7 +135,7 @@ CATALOGUE: dict[str, dict[str, Any]] = {
         "output_cap": "max_completion_tokens",
         "models": ["gpt-oss-120b"],
     },
-    # https://docs.sambanova.ai/cloud/docs/capabilities/openai-compatibility
+    # https://docs.sambanova.ai/docs/en/features/openai-compatibility
     "sambanova": {
         "upstream_url": "https://api.sambanova.ai",
         "api_key_env": "SAMBANOVA_API_KEY",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
@@ -169,12 +169,8 @@ def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
             near = difflib.get_close_matches(str(key), _FIELDS, 1, 0.5)
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_FIELDS)}"
             faults.append(f"{place} is not a known key{hint}")
-        elif key == "models":
-            values[key] = _models(place, value, faults)
-        elif key == "headers":
-            values[key] = _headers(place, value, faults)
-        elif key == "query":
-            values[key] = _texts(place, value, faults)
+        elif key in _READERS:
+            values[key] = _READERS[key](place, value, faults)
         elif key == "prices":
             values[key] = read_prices(place, PRICES.get(name, {}), value, faults)
         elif key == "insecure":
@@ -240,3 +236,10 @@ def _not_one_of(place: str, value: str, allowed: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(value.lower(), allowed, 1, 0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{place} must be one of: {', '.join(allowed)}; it is {value!r}{hint}"
+
+
+_READERS: dict[str, Callable[[str, Any, list[str]], Any]] = {
+    "models": _models,
+    "headers": _headers,
+    "query": _texts,
+}
