@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote
 
 import trio
 from trio import current_time
 
-from tokenomics.config.providers import CHAT_PATH, ECHO_URL, Provider
+from tokenomics.config.providers import ECHO_URL, Provider
 from tokenomics.dialects.ask import Endpoint
 from tokenomics.dialects.translate.table import translation
 from tokenomics.errors import Refusal
@@ -117,6 +116,7 @@ class Upstream:
         known, or if it speaks no dialect that the endpoint can be translated to."""
         self._key(target)
         origin_of(target.provider, endpoint)
+        segment_of(target)
 
     async def _persist(
         self, target: Target, retry: Retry, sending: Sending, outcome: Outcome, until: float
@@ -155,8 +155,11 @@ class Upstream:
         """Send one request. Raises Refusal."""
         provider = target.provider
         key = self._key(target)
+        segment = segment_of(target)
         request = sending.head.derived.get((provider, key))
-        if request is None:
+        if segment:  # a client may name any number of models: nothing is kept for each
+            request = _request(provider, key, sending, segment)
+        elif request is None:
             request = sending.head.derived[(provider, key)] = _request(provider, key, sending)
         origin, lines = request
         body, type_ = await sending.body_for(target)
@@ -237,8 +240,8 @@ def origin_of(provider: Provider, endpoint: Endpoint | None = None) -> Origin:
         names = {"openai": "OpenAI's dialect", "anthropic": "Anthropic's dialect"}
         raise Refusal(
             "invalid_request",
-            f"provider {provider.name} does not speak {names[speaks]} (chat_path"
-            f" {provider.chat_path}), and {endpoint.path} is not translated",
+            f"provider {provider.name} does not speak {names[speaks]} (dialect"
+            f" {provider.dialect}), and {endpoint.path} is not translated",
             param="model",
         )
     try:
@@ -254,31 +257,27 @@ def origin_of(provider: Provider, endpoint: Endpoint | None = None) -> Origin:
         raise Refusal("upstream_unreachable", f"provider {provider.name}: {e}") from None
 
 
-def _request(provider: Provider, key: str, sending: Sending) -> tuple[Origin, bytes]:
+def segment_of(target: Target) -> str:
+    """What stands for the model in the provider's paths, if they name it. Raises Refusal."""
+    try:
+        return target.provider.segment(target.model)
+    except ValueError as e:
+        raise Refusal("invalid_request", str(e), param="model") from None
+
+
+def _request(
+    provider: Provider, key: str, sending: Sending, segment: str = ""
+) -> tuple[Origin, bytes]:
     """Where a request goes, and its head but for the last two lines: the same for all requests with
     the same head. Raises Refusal."""
     origin = origin_of(provider, sending.endpoint)
-    target = origin.path + _path(provider, sending, key)
+    target = origin.path + provider.path(sending.endpoint.path, segment)
+    query = provider.query_of(sending.head.query, key)
+    if query:
+        target += "?" + query
     host = (b"host", origin.authority.encode("ascii"))
     head = request_head(sending.head.method, target, [host, *_headers(provider, key, sending)])
     return origin, head[:-2]  # without the empty line
-
-
-def _path(provider: Provider, sending: Sending, key: str) -> str:
-    """The target below the base URL's own path. A base URL that ends in the API's version (`/v1`)
-    already has it."""
-    if sending.endpoint.name == "chat":
-        path = provider.chat_path
-    elif sending.endpoint.speaks == "anthropic" and provider.chat_path.endswith("/messages"):
-        path = provider.chat_path + sending.endpoint.path.removeprefix("/messages")
-    else:
-        path = CHAT_PATH.removesuffix("/chat/completions") + sending.endpoint.path
-    if path.startswith("/v1/") and provider.upstream_url.rstrip("/").endswith("/v1"):
-        path = path.removeprefix("/v1")
-    query = [sending.head.query] if sending.head.query else []
-    if provider.auth_scheme == "query" and key:
-        query.append(f"key={quote(key, safe='')}")
-    return path + ("?" + "&".join(query) if query else "")
 
 
 def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes, bytes]]:
@@ -291,10 +290,7 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
     for name, value in provider.headers.items():
         if name.encode() not in present:
             headers.append(encode(name, value))
-    if key and provider.auth_scheme == "bearer":
-        headers.append(encode("authorization", f"Bearer {key}"))
-    elif key and provider.auth_scheme == "header":
-        headers.append(encode(provider.auth_header.lower() or "authorization", key))
+    headers += [encode(name, value) for name, value in provider.credentials(key)]
     headers.append((b"accept-encoding", b"identity"))
     return headers
 
