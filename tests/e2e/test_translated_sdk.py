@@ -15,7 +15,9 @@ import openai
 import pytest
 
 from tests.support.node import proxy
-from tests.support.upstream import Step, answers, provider
+from tests.support.upstream import Step, answers, provider, streams
+from tokenomics import strictjson
+from tokenomics.dialects.sse import named_event
 from tokenomics.echo.app import echo_app
 
 # It leaves a stream at its end mark, and its generators to the collector.
@@ -34,7 +36,10 @@ TOOLS = [{"type": "function", "function": FUNCTION}]
 
 
 @asynccontextmanager
-async def client_of(folder: Path, step: Step = echo_app) -> AsyncIterator[Any]:
+async def client_of(
+    folder: Path, step: Step = echo_app, seen: list[Any] | None = None
+) -> AsyncIterator[Any]:
+    """The client; what the provider was sent comes to `seen`."""
     async with provider(step) as upstream:
         row = {"upstream_url": upstream.url, "chat_path": "/v1/messages", "auth_scheme": "none"}
         async with (
@@ -49,7 +54,9 @@ async def client_of(folder: Path, step: Step = echo_app) -> AsyncIterator[Any]:
             ) as client,
         ):
             yield client
-        assert {seen.path for seen in upstream.seen} == {"/v1/messages"}
+        assert {got.path for got in upstream.seen} == {"/v1/messages"}
+        if seen is not None:
+            seen += [got.json() for got in upstream.seen]
 
 
 async def test_chat(tmp_path: Path) -> None:
@@ -99,3 +106,39 @@ async def test_errors(tmp_path: Path) -> None:
             await client.chat.completions.create(**CHAT, n=2)
     assert caught.value.code == "rate_limit_error"
     assert refused.value.param == "n"
+
+
+def thinks(*signatures: str) -> Step:
+    """A stream with a thought for each signature, and a text."""
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    message = {"id": "m", "type": "message", "model": "m", "content": [], "usage": usage}
+    out: list[Any] = [{"type": "message_start", "message": message}]
+    for i, signature in enumerate(signatures):
+        start = {"type": "thinking", "thinking": "", "signature": ""}
+        thought = {"type": "thinking_delta", "thinking": f"Thought {i}."}
+        signed = {"type": "signature_delta", "signature": signature}
+        out.append({"type": "content_block_start", "index": i, "content_block": start})
+        out += [{"type": "content_block_delta", "index": i, "delta": d} for d in (thought, signed)]
+        out.append({"type": "content_block_stop", "index": i})
+    text = {"index": len(signatures), "content_block": {"type": "text", "text": "Yes."}}
+    out.append({"type": "content_block_start", **text})
+    out.append({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
+    out.append({"type": "message_stop"})
+    return streams(*[named_event(e["type"], strictjson.dumps(e)) for e in out])
+
+
+async def test_thinking_goes_on_in_the_next_turn(tmp_path: Path) -> None:
+    """The client's helper joins the pieces of fields that it does not know, by their index."""
+    seen: list[Any] = []
+    async with client_of(tmp_path, thinks("c2ln", "bmVk"), seen) as client:
+        async with client.chat.completions.stream(**CHAT) as stream:
+            message = (await stream.get_final_completion()).choices[0].message
+        talk = [*CHAT["messages"], message.to_dict(), {"role": "user", "content": "Sure?"}]
+        async with client.chat.completions.stream(**{**CHAT, "messages": talk}) as stream:
+            await stream.until_done()
+    assert (message.content, message.reasoning_content) == ("Yes.", "Thought 0.Thought 1.")
+    assert seen[1]["messages"][1]["content"] == [
+        {"type": "thinking", "thinking": "Thought 0.", "signature": "c2ln"},
+        {"type": "thinking", "thinking": "Thought 1.", "signature": "bmVk"},
+        {"type": "text", "text": "Yes."},
+    ]

@@ -310,3 +310,27 @@ async def test_a_long_request_is_translated_beside_the_loop(tmp_path: Path) -> N
     async with between(tmp_path) as (upstream, gateway):
         await gateway.post({**CHAT, "messages": [{"role": "user", "content": text}]})
     assert upstream.last.json()["messages"][0]["content"][0]["text"] == text
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_it_costs_what_it_does_in_the_provider_s_own_dialect(
+    tmp_path: Path, stream: bool
+) -> None:
+    """Chat has no word for what a cache keeps for an hour, which has a price of its own."""
+    kept = {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 50_000}
+    written = {"cache_creation_input_tokens": 51_000, "cache_creation": kept}
+    begun = begin()
+    begun["message"] = {**begun["message"], "usage": {**USAGE, **written}}
+    whole = answers({**message(TEXT), "usage": {**USAGE, **written}})
+    step = streams(events(begun), ends()) if stream else whole
+    policy = {**POLICY, "budget": {"cost_usd": 100}}
+    spent = []
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        folder = tmp_path / path.replace("/", "_")
+        folder.mkdir()
+        async with between(folder, step, policy=policy) as (_, gateway):
+            assert (await gateway.post({**CHAT, "stream": stream, "max_tokens": 9}, path)).whole
+            await gateway.row()
+            spent.append(dict(gateway.account().settled))
+    assert spent[0] == spent[1]
+    assert any(amount > 0 for amount in spent[0].values())

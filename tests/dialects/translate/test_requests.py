@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import tokenomics
 from tokenomics import strictjson
 from tokenomics.dialects.endpoints import ENDPOINTS, read
 from tokenomics.dialects.translate.chat_to_messages import translate
@@ -78,3 +79,9 @@ def test_how_a_model_is_told_to_think(model: str, kind: str) -> None:
     chat = {"model": model, "messages": [{"role": "user", "content": "a"}]}
     made = translate({**chat, "reasoning_effort": "low"})
     assert made["thinking"]["type"] == kind
+
+
+def test_the_docs_say_of_every_field_what_becomes_of_it() -> None:
+    page = (Path(tokenomics.__file__).parent / "docs" / "translation.md").read_text()
+    fields = {key for case in CASES for key in case["chat"]} - {"model", "messages", "unknown"}
+    assert {key for key in fields if f"`{key}" not in page} == set()

@@ -177,17 +177,19 @@ def _think(out: Request, document: Request) -> None:
             raise wrong("must be an object", "thinking")
         out |= {} if own.get("type") == "disabled" else {"thinking": own}
         return
-    if effort is None or effort == "none" or _forced(out):
+    if effort is None or effort == "none":
         return
-    if effort not in _BUDGETS:
+    if not isinstance(effort, str) or effort not in _BUDGETS:
         raise wrong(f"must be none or one of: {', '.join(_BUDGETS)}", "reasoning_effort")
-    if _version(out["model"]) >= _ADAPTIVE:
-        out["thinking"] = {"type": "adaptive", "display": "summarized"}
+    if _version(out["model"]) >= _ADAPTIVE:  # effort goes without thinking, too
         out["output_config"] = {**out.get("output_config", {}), "effort": _EFFORTS[effort]}
+        if not _forced(out):
+            out["thinking"] = {"type": "adaptive", "display": "summarized"}
         return
     # Half of the answer at most, for all of it has to be within the cap.
     budget = min(_BUDGETS[effort], out["max_tokens"] // 2)
-    if budget >= MIN_BUDGET and not _called_without_thinking(out["messages"]):
+    may = not _forced(out) and not _called_without_thinking(out["messages"])
+    if budget >= MIN_BUDGET and may:
         out["thinking"] = {"type": "enabled", "budget_tokens": budget}
 
 

@@ -161,4 +161,5 @@ def error_object(document: Any) -> Document | None:
         return None
     kind = error.get("type")
     kind = kind if isinstance(kind, str) else "api_error"
-    return {"message": error["message"], "type": kind, "param": None, "code": kind}
+    more = {"param": error.get("param"), "code": error.get("code") or kind}
+    return {"message": error["message"], "type": kind, **more}
