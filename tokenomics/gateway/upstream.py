@@ -267,7 +267,8 @@ def _request(provider: Provider, key: str, sending: Sending) -> tuple[Origin, by
 def _path(provider: Provider, sending: Sending, key: str) -> str:
     """The target below the base URL's own path. A base URL that ends in the API's version (`/v1`)
     already has it."""
-    if sending.endpoint.name == "chat":
+    translated = translation(sending.endpoint, provider.speaks) is not None
+    if sending.endpoint.name == "chat" or translated:
         path = provider.chat_path
     elif sending.endpoint.speaks == "anthropic" and provider.chat_path.endswith("/messages"):
         path = provider.chat_path + sending.endpoint.path.removeprefix("/messages")
@@ -275,7 +276,7 @@ def _path(provider: Provider, sending: Sending, key: str) -> str:
         path = CHAT_PATH.removesuffix("/chat/completions") + sending.endpoint.path
     if path.startswith("/v1/") and provider.upstream_url.rstrip("/").endswith("/v1"):
         path = path.removeprefix("/v1")
-    query = [sending.head.query] if sending.head.query else []
+    query = [sending.head.query] if sending.head.query and not translated else []
     if provider.auth_scheme == "query" and key:
         query.append(f"key={quote(key, safe='')}")
     return path + ("?" + "&".join(query) if query else "")
@@ -287,6 +288,8 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
     headers = upstream_headers(sending.head.headers)
     own = provider.auth_header.lower().encode("ascii", "replace")
     headers = [(name, value) for name, value in headers if name != own]
+    if translation(sending.endpoint, provider.speaks) is not None:  # versions of the other's API
+        headers = [(n, v) for n, v in headers if not n.startswith((b"anthropic-", b"openai-"))]
     present = {name for name, _ in headers}
     for name, value in provider.headers.items():
         if name.encode() not in present:
