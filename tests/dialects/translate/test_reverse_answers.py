@@ -61,6 +61,21 @@ def documents(stream: bytes) -> list[Document]:
     return [json.loads(data) for _, data in events(stream) if data]
 
 
+def check_blocks(found: list[Document]) -> None:
+    """One is open at a time, and they are numbered as they open."""
+    opened, next_ = None, 0
+    for document in found:
+        kind = document["type"].removeprefix("content_block_")
+        if kind == "start":
+            assert (opened, document["index"]) == (None, next_)
+            opened, next_ = next_, next_ + 1
+        elif kind in ("delta", "stop"):
+            assert document["index"] == opened
+            opened = None if kind == "stop" else opened
+        elif kind in ("message_delta", "message_stop"):
+            assert opened is None
+
+
 def client(body: bytes, type_: str, status: int = 200) -> anthropic.Anthropic:
     """One whose answer is given."""
     head = {"content-type": type_}
@@ -161,17 +176,7 @@ def test_what_is_no_event_ends_a_stream(case: Document, size: int | None) -> Non
 
 @pytest.mark.parametrize("case", TOLD, ids=name_of)
 def test_one_block_is_open_at_a_time(case: Document) -> None:
-    opened, next_ = None, 0
-    for found in documents(streamed(case)):
-        kind = found["type"].removeprefix("content_block_")
-        if kind == "start":
-            assert (opened, found["index"]) == (None, next_)
-            opened, next_ = found["index"], next_ + 1
-        elif kind in ("delta", "stop"):
-            assert found["index"] == opened
-            opened = None if kind == "stop" else opened
-        elif kind in ("message_delta", "message_stop"):
-            assert opened is None
+    check_blocks(documents(streamed(case)))
 
 
 @pytest.mark.parametrize("case", WHOLE, ids=name_of)
