@@ -15,7 +15,6 @@ from tokenomics.dialects import endpoints
 from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.rewrite import rewrite
 from tokenomics.dialects.texts import joins
-from tokenomics.dialects.translate.chat_to_messages import DEFAULT_MOST
 from tokenomics.dialects.translate.table import translation
 from tokenomics.errors import Refusal
 from tokenomics.net.heads import RequestHead
@@ -97,9 +96,9 @@ class Draft(NamedTuple):
         way = translation(self.ask.endpoint, self.target.provider.speaks)
         if way is None:
             return body, type_
-        price = self.target.price
-        most = (price.max_output if price is not None else 0) or DEFAULT_MOST
-        return await beside_if_long(len(body), partial(way.request, body, most)), type_
+        price, cap_key = self.target.price, self.target.provider.output_cap
+        most = price.max_output if price is not None else 0
+        return await beside_if_long(len(body), partial(way.request, body, most, cap_key)), type_
 
     def under(self, target: Target) -> Draft | None:
         """The same draft for another target, if the same rules hold for it."""

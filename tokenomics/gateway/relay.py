@@ -291,7 +291,7 @@ class Relay:
             problem = await self._pump(call, passage)
         finally:
             receipt.usage, receipt.estimated = self._streamed(passage), not reader.done
-            receipt.estimated |= reader.usage is None
+            receipt.estimated |= passage.usage is None
             receipt.text = "".join(passage.texts)
             receipt.complete = reader.done
         if problem is None and reader.done:

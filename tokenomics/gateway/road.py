@@ -192,7 +192,7 @@ class Gateway:
         if isinstance(answer, ErrorAnswer):
             lines = _answer_lines(answer.head, outcome, stands)
             kind = answer.head.fields.get(b"content-type", b"").decode("latin-1")
-            body = answer.body if way is None else way.error(answer.body)
+            body = answer.body if way is None else way.error(answer.body, answer.head.status)
             body = await output.whole(body, kind) if output else body
             await reply.send(answer.head.status, (), body, lines=lines)
             return receipt

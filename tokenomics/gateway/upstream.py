@@ -30,6 +30,7 @@ from tokenomics.policy.route import Route, Target
 MAX_ERROR_BODY = 1 << 20  # bytes of an error answer that are kept to pass it on
 BACKOFF_SECONDS = 0.25  # doubles with each try, with full jitter
 MAX_BACKOFF_SECONDS = 8.0
+CHAT = "/chat/completions"  # whatever a provider has at its place is what is translated to
 ECHO_ORIGIN = Origin("builtin", "echo", 0)
 
 Keys = Callable[[str], str | None]
@@ -271,8 +272,10 @@ def _request(
     """Where a request goes, and its head but for the last two lines: the same for all requests with
     the same head. Raises Refusal."""
     origin = origin_of(provider, sending.endpoint)
-    target = origin.path + provider.path(sending.endpoint.path, segment)
-    query = provider.query_of(sending.head.query, key)
+    translated = translation(sending.endpoint, provider.speaks) is not None
+    path = CHAT if translated else sending.endpoint.path
+    target = origin.path + provider.path(path, segment)
+    query = provider.query_of("" if translated else sending.head.query, key)
     if query:
         target += "?" + query
     host = (b"host", origin.authority.encode("ascii"))
@@ -286,6 +289,8 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
     headers = upstream_headers(sending.head.headers)
     own = provider.auth_header.lower().encode("ascii", "replace")
     headers = [(name, value) for name, value in headers if name != own]
+    if translation(sending.endpoint, provider.speaks) is not None:  # versions of the other's API
+        headers = [(n, v) for n, v in headers if not n.startswith((b"anthropic-", b"openai-"))]
     present = {name for name, _ in headers}
     for name, value in provider.headers.items():
         if name.encode() not in present:

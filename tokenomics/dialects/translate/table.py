@@ -8,8 +8,14 @@ from typing import Protocol
 
 from tokenomics import strictjson
 from tokenomics.dialects.ask import Endpoint
-from tokenomics.dialects.translate import chat_to_messages, messages_to_chat
-from tokenomics.dialects.translate.chat_stream import Stream
+from tokenomics.dialects.translate import (
+    chat_answer,
+    chat_stream,
+    chat_to_messages,
+    message_stream,
+    messages_request,
+    messages_to_chat,
+)
 from tokenomics.dialects.usage import Usage
 
 
@@ -29,24 +35,39 @@ class TranslatedStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """There and back. `request` takes a body and the most tokens its model may write, and raises
-    Refusal where it cannot be carried; `answer` takes a body and a time in seconds, and raises
-    Refusal `upstream_invalid`; `stream` takes the time when it began."""
+    """There and back. `request` takes a body, the most tokens its model may write (0 if nobody
+    knows) and the provider's key for such a bound, and raises Refusal where it cannot be carried;
+    `answer` takes a body and a time in seconds, and raises Refusal `upstream_invalid`; `error`
+    takes a body and its status; `stream` takes the time when it began."""
 
-    request: Callable[[bytes, int], bytes]
+    request: Callable[[bytes, int, str], bytes]
     answer: Callable[[bytes, int], bytes]
-    error: Callable[[bytes], bytes]
+    error: Callable[[bytes, int], bytes]
     stream: Callable[[int], TranslatedStream]
 
 
-def _chat_to_messages(body: bytes, most: int) -> bytes:
+def _chat_to_messages(body: bytes, most: int, _cap_key: str) -> bytes:
+    most = most or chat_to_messages.DEFAULT_MOST
     return strictjson.dumps(chat_to_messages.translate(strictjson.loads(body), most))
+
+
+def _messages_to_chat(body: bytes, most: int, cap_key: str) -> bytes:
+    return strictjson.dumps(messages_request.translate(strictjson.loads(body), most, cap_key))
 
 
 # (endpoint, what the provider speaks)
 _TABLE = {
     ("chat", "anthropic"): Translation(
-        _chat_to_messages, messages_to_chat.translate, messages_to_chat.translate_error, Stream
+        _chat_to_messages,
+        messages_to_chat.translate,
+        lambda body, _status: messages_to_chat.translate_error(body),
+        chat_stream.Stream,
+    ),
+    ("messages", "openai"): Translation(
+        _messages_to_chat,
+        chat_answer.translate,
+        chat_answer.translate_error,
+        message_stream.Stream,
     ),
 }
 
