@@ -20,7 +20,7 @@ from tokenomics.dialects.sse import MAX_EVENT, EventTooLong, event, events
 from tokenomics.dialects.streams import ANTHROPIC, StreamReader
 from tokenomics.dialects.translate import messages_request
 from tokenomics.dialects.translate.chat_answer import translate, translate_error
-from tokenomics.dialects.translate.message_stream import MAX_KEPT, MAX_LOOKS, Stream
+from tokenomics.dialects.translate.message_stream import MAX_CALLS, MAX_KEPT, MAX_LOOKS, Stream
 from tokenomics.errors import Refusal
 
 Document = dict[str, Any]
@@ -308,3 +308,11 @@ def test_a_call_may_not_be_endless() -> None:
         stream.feed(call(index, "x" * (MAX_KEPT // 4), id=f"call_{index}"))
     with pytest.raises(EventTooLong):
         stream.feed(call(1, "x"))
+
+
+def test_calls_may_not_be_endless() -> None:
+    stream = Stream(NOW)
+    for index in range(MAX_CALLS):
+        stream.feed(call(index, "", id=f"call_{index}"))
+    with pytest.raises(Refusal, match="more than 1000 tool calls"):
+        stream.feed(call(MAX_CALLS, "", id="call_x"))

@@ -36,6 +36,7 @@ Document = dict[str, Any]
 
 # Characters of calls that are kept, to wait or to be looked at when they are whole.
 MAX_KEPT = MAX_EVENT
+MAX_CALLS = 1000  # of one answer, each of which is kept; models make a dozen
 # Looks at a call whether it is whole, while another waits; most are at the first. They cost as much
 # as the call is long. One that is not whole by then is over at the end.
 MAX_LOOKS = 16
@@ -180,6 +181,8 @@ class Stream:
         other = bool(name) and isinstance(id_, str) and bool(id_)
         if known is None or (other and known.name and id_ != known.id):
             self._called += 1
+            if self._called > MAX_CALLS:
+                raise invalid(f"the provider's stream has more than {MAX_CALLS} tool calls")
             answer = (self._head or {}).get("id")
             known = self._calls[key] = _Block("tool_use", call_id(id_, answer, self._called - 1))
         known.name = known.name or name
@@ -196,7 +199,7 @@ class Stream:
             return b""
         if block is not self._open and block not in self._waiting:
             self._waiting.append(block)
-        if block is not self._open or block.kind == "tool_use":
+        if piece and (block is not self._open or block.kind == "tool_use"):
             block.pieces.append(piece)
             self._kept += len(piece)
             if self._kept > MAX_KEPT:
