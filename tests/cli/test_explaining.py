@@ -78,7 +78,7 @@ def test_a_token_by_name(capsys: Capture) -> None:
     [
         (("--model", "o3"), "model_not_allowed"),
         (("--model", "gpt-4o", "--path", "/v1/batches"), "endpoint_not_allowed"),
-        (("--model", "gpt-4o", "--path", "/v1/messages"), "invalid_request"),
+        (("--model", "gpt-4o", "--path", "/v1/messages/count_tokens"), "invalid_request"),
         (("--body", "policy.json"), "invalid_request"),
     ],
     ids=["model", "path", "dialect", "body"],

@@ -83,7 +83,8 @@ async def test_anthropic_s_paths_are_below_its_chat_path(
 
 async def test_a_provider_that_does_not_speak_a_dialect_says_which_it_does(tmp_path: Path) -> None:
     async with reached(tmp_path, {"dialect": "openai"}) as (upstream, gateway):
-        answer = await gateway.post({**HELLO, "max_tokens": 5}, "/v1/messages")
+        body = {**HELLO, "max_tokens": 5}
+        answer = await gateway.post(body, "/v1/messages/count_tokens")
     assert answer.status == 400
     assert "(dialect openai)" in answer.body.decode()
     assert upstream.seen == []

@@ -20,7 +20,7 @@ from tokenomics.dialects.sse import MAX_EVENT, EventTooLong, event, events
 from tokenomics.dialects.streams import ANTHROPIC, StreamReader
 from tokenomics.dialects.translate import messages_request
 from tokenomics.dialects.translate.chat_answer import translate, translate_error
-from tokenomics.dialects.translate.message_stream import MAX_KEPT, Stream
+from tokenomics.dialects.translate.message_stream import MAX_CALLS, MAX_KEPT, MAX_LOOKS, Stream
 from tokenomics.errors import Refusal
 
 Document = dict[str, Any]
@@ -185,8 +185,8 @@ def test_a_whole_stream_ends_as_anthropic_s_do(case: Document) -> None:
     made = streamed(case)
     assert reader.feed(made) == made
     assert (reader.done, reader.failed) == (True, False)
-    kinds = [found["type"] for found in documents(made)]
-    assert (kinds[0], kinds[-2:]) == ("message_start", ["message_delta", "message_stop"])
+    names = kinds(made)
+    assert (names[0], names[-2:]) == ("message_start", ["message_delta", "message_stop"])
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=name_of)
@@ -259,6 +259,41 @@ def test_what_nobody_counted_is_no_cost() -> None:
     assert stream.usage is None
 
 
+def call(index: int, arguments: str, **more: Any) -> bytes:
+    """A piece of a call."""
+    made = {"index": index, **more, "function": {"name": "f", "arguments": arguments}}
+    return event(strictjson.dumps({"choices": [{"delta": {"tool_calls": [made]}}]}))
+
+
+def kinds(made: bytes) -> list[str]:
+    return [found["type"].removeprefix("content_block_") for found in documents(made)]
+
+
+def test_a_call_that_is_whole_makes_room_for_the_next() -> None:
+    stream = Stream(NOW)
+    assert kinds(stream.feed(call(0, '{"a":{}', id="call_1"))) == [
+        "message_start",
+        "start",
+        "delta",
+    ]
+    assert kinds(stream.feed(call(1, "", id="call_2"))) == []
+    assert kinds(stream.feed(call(0, "}"))) == ["delta"]
+    assert kinds(stream.feed(call(1, '{"b":'))) == ["stop", "start", "delta"]
+    assert kinds(stream.feed(call(1, "1}") + call(0, " \n"))) == ["delta"]
+    text = event(b'{"choices":[{"delta":{"content":"a"}}]}')
+    assert kinds(stream.feed(text)) == ["stop", "start", "delta"]
+    with pytest.raises(Refusal, match="goes on after its end"):
+        stream.feed(call(0, "x"))
+
+
+def test_a_call_that_never_becomes_whole_is_looked_at_a_few_times() -> None:
+    stream = Stream(NOW)
+    stream.feed(call(0, "{", id="call_1"))
+    for _ in range(MAX_LOOKS):
+        stream.feed(call(0, '"}') + call(1, "{}", id="call_2"))
+    assert kinds(stream.feed(call(0, "}") + call(2, "{}", id="call_3"))) == ["delta"]
+
+
 def test_an_event_may_not_be_endless() -> None:
     stream = Stream(NOW)
     stream.feed(b"data: " + b"x" * (MAX_EVENT - 6))
@@ -269,10 +304,15 @@ def test_an_event_may_not_be_endless() -> None:
 def test_a_call_may_not_be_endless() -> None:
     """What waits, too, is bounded."""
     stream = Stream(NOW)
-    function = {"name": "f", "arguments": "x" * (MAX_KEPT // 4)}
     for index in range(4):
-        call = {"index": index, "id": f"call_{index}", "function": function}
-        stream.feed(event(strictjson.dumps({"choices": [{"delta": {"tool_calls": [call]}}]})))
-    last = {"index": 1, "function": {"arguments": "x"}}
+        stream.feed(call(index, "x" * (MAX_KEPT // 4), id=f"call_{index}"))
     with pytest.raises(EventTooLong):
-        stream.feed(event(strictjson.dumps({"choices": [{"delta": {"tool_calls": [last]}}]})))
+        stream.feed(call(1, "x"))
+
+
+def test_calls_may_not_be_endless() -> None:
+    stream = Stream(NOW)
+    for index in range(MAX_CALLS):
+        stream.feed(call(index, "", id=f"call_{index}"))
+    with pytest.raises(Refusal, match="more than 1000 tool calls"):
+        stream.feed(call(MAX_CALLS, "", id="call_x"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import tokenomics
 from tokenomics import strictjson
 from tokenomics.dialects.endpoints import ENDPOINTS, read
 from tokenomics.dialects.translate import chat_to_messages
@@ -78,3 +79,10 @@ def test_a_translated_request_can_be_translated_back(case: dict[str, Any]) -> No
     made = chat_to_messages.translate(case["chat"])
     spoken = [message["role"] for message in made["messages"]]
     assert all(a != b for a, b in pairwise(spoken))
+
+
+def test_the_docs_say_of_every_field_what_becomes_of_it() -> None:
+    page = (Path(tokenomics.__file__).parent / "docs" / "translation.md").read_text()
+    back = page.partition("# Messages from OpenAI's models")[2]
+    fields = {key for case in CASES for key in case["messages"]} - {"model", "messages"}
+    assert {key for key in fields if f"`{key}" not in back} == set()

@@ -3,11 +3,11 @@
 https://platform.openai.com/docs/api-reference/chat-streaming,
 https://docs.anthropic.com/en/docs/build-with-claude/streaming.
 
-Laws: one block is open at a time, and blocks are numbered as they open. A thought and a text go on
-in the pieces in which they come, and end when something else begins. Chat may mix the pieces of
-several calls: the first call goes on as it comes, and whatever is not its own waits until the end.
-The message ends at `[DONE]`, if there was a `finish_reason`; a stream that breaks off before goes
-on without `message_stop`.
+Laws: one block is open at a time, and blocks are numbered as they open. What belongs to the open
+block goes on in the pieces in which it comes. Whatever begins beside it waits until that is over: a
+thought or a text as soon as something else begins, a call once its arguments are a whole object,
+for chat may mix the pieces of several calls. The message ends at `[DONE]`, if there was a
+`finish_reason`; a stream that breaks off before goes on without `message_stop`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ Document = dict[str, Any]
 
 # Characters of calls that are kept, to wait or to be looked at when they are whole.
 MAX_KEPT = MAX_EVENT
+MAX_CALLS = 1000  # of one answer, each of which is kept; models make a dozen
+# Looks at a call whether it is whole, while another waits; most are at the first. They cost as much
+# as the call is long. One that is not whole by then is over at the end.
+MAX_LOOKS = 16
 
 _DELTAS = {
     "thinking": ("thinking_delta", "thinking"),
@@ -50,12 +54,15 @@ _STARTS: dict[str, Document] = {
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """A block that is open, or waits. `pieces` has what came of one that waits, and of a call."""
+    """A block that waits, is open, or is over. `pieces` has what came of one that waits, and of a
+    call; `looks` is how often it was looked at."""
 
     kind: str
     id: str = ""
     name: str = ""
     pieces: list[str] = field(default_factory=list)
+    looks: int = 0
+    over: bool = False
 
     def start(self) -> Document:
         """The block, empty."""
@@ -149,22 +156,12 @@ class Stream:
         return _written({"type": "message_start", "message": message})
 
     def _say(self, kind: str, piece: str) -> bytes:
-        """A piece of a thought or of a text."""
+        """A piece of a thought or of a text: of the block that came last, if it is of that kind."""
         if not piece:
             return b""
-        opened = self._open
-        if opened is not None and opened.kind == "tool_use":
-            return self._wait(kind, piece)
-        if opened is not None and opened.kind == kind:
-            return self._delta(opened, piece)
-        block = _Block(kind)
-        return self._close() + self._begin(block) + self._delta(block, piece)
-
-    def _wait(self, kind: str, piece: str) -> bytes:
-        if not self._waiting or self._waiting[-1].kind != kind:
-            self._waiting.append(_Block(kind))
-        self._keep(self._waiting[-1], piece)
-        return b""
+        last = self._waiting[-1] if self._waiting else self._open
+        block = last if last is not None and last.kind == kind else _Block(kind)
+        return self._piece(block, piece)
 
     def _call(self, call: Document, place: int) -> bytes:
         """A piece of a call; the first has its id and its name."""
@@ -173,16 +170,7 @@ class Stream:
         given = function.get("arguments")
         piece = strictjson.dumps(given).decode() if isinstance(given, dict) else str(given or "")
         block = self._called_at(call, str(function.get("name") or ""), place)
-        out = b""
-        if self._open is None or self._open.kind != "tool_use":
-            if block.name and not self._waiting:
-                out = self._close() + self._begin(block)
-            elif block not in self._waiting:
-                self._waiting.append(block)
-        elif block is not self._open and block not in self._waiting:
-            self._waiting.append(block)
-        self._keep(block, piece)
-        return out + self._delta(block, piece) if block is self._open and piece else out
+        return self._piece(block, piece)
 
     def _called_at(self, call: Document, name: str, place: int) -> _Block:
         """The call that a piece belongs to. Who sends a call in one piece may give no index, or the
@@ -193,24 +181,62 @@ class Stream:
         other = bool(name) and isinstance(id_, str) and bool(id_)
         if known is None or (other and known.name and id_ != known.id):
             self._called += 1
+            if self._called > MAX_CALLS:
+                raise invalid(f"the provider's stream has more than {MAX_CALLS} tool calls")
             answer = (self._head or {}).get("id")
             known = self._calls[key] = _Block("tool_use", call_id(id_, answer, self._called - 1))
         known.name = known.name or name
         return known
 
-    def _keep(self, block: _Block, piece: str) -> None:
-        """Raises EventTooLong if that is too much: it would be one event."""
-        block.pieces.append(piece)
-        self._kept += len(piece)
-        if self._kept > MAX_KEPT:
-            raise EventTooLong
-
     # Blocks
 
+    def _piece(self, block: _Block, piece: str) -> bytes:
+        """What goes out for a piece of a block. Raises EventTooLong if too much is kept, and
+        Refusal if a call goes on after its arguments were whole."""
+        if block.over and piece.strip():
+            raise invalid("a tool call in the provider's stream goes on after its end")
+        if block.over:
+            return b""
+        if block is not self._open and block not in self._waiting:
+            self._waiting.append(block)
+        if piece and (block is not self._open or block.kind == "tool_use"):
+            block.pieces.append(piece)
+            self._kept += len(piece)
+            if self._kept > MAX_KEPT:
+                raise EventTooLong
+        if block is self._open:
+            return self._delta(block, piece) if piece else b""
+        return self._advance()
+
+    def _advance(self) -> bytes:
+        """Open what waits, as far as that may be."""
+        out = b""
+        while self._waiting and (self._open is None or self._is_over(self._open)):
+            if self._waiting[0].kind == "tool_use" and not self._waiting[0].name:
+                break
+            out += self._close() + self._begin(self._waiting.pop(0))
+        return out
+
+    def _is_over(self, block: _Block) -> bool:
+        """Whether the open block may end, for others wait. Without arguments a call may only have
+        begun."""
+        if block.kind != "tool_use":
+            return True
+        if not block.pieces or not block.pieces[-1].rstrip().endswith("}"):
+            return False
+        block.looks += 1
+        return block.looks <= MAX_LOOKS and arguments("".join(block.pieces)) is not None
+
     def _begin(self, block: _Block) -> bytes:
+        """Open a block, with what came of it while it waited."""
         self._open = block
         start = {"index": self._index, "content_block": block.start()}
-        return _written({"type": "content_block_start", **start})
+        piece = "".join(block.pieces)
+        if block.kind != "tool_use":
+            block.pieces.clear()
+            self._kept -= len(piece)
+        delta = self._delta(block, piece) if piece else b""
+        return _written({"type": "content_block_start", **start}) + delta
 
     def _delta(self, block: _Block, piece: str) -> bytes:
         kind, key = _DELTAS[block.kind]
@@ -227,6 +253,7 @@ class Stream:
         if block.kind == "tool_use" and not cut and arguments("".join(block.pieces)) is None:
             raise invalid("a tool call in the provider's stream has arguments that are no object")
         stop = {"type": "content_block_stop", "index": self._index}
+        block.over = True
         self._open = None
         self._index += 1
         return _written(stop)
@@ -240,10 +267,7 @@ class Stream:
         for block in self._waiting:
             if block.kind == "tool_use" and not block.name:
                 raise invalid("the provider's stream has a tool call without a name")
-            out.append(self._begin(block))
-            if piece := "".join(block.pieces):
-                out.append(self._delta(block, piece))
-            out.append(self._close())
+            out += [self._begin(block), self._close()]
         delta = stopped(self._finish, called=bool(self._called), refused=self._refused)
         usage = usage_object(self.usage or Usage(0, 0))
         out.append(_written({"type": "message_delta", "delta": delta, "usage": usage}))
