@@ -55,6 +55,15 @@ def test_a_file_and_a_body(capsys: Capture) -> None:
     assert "a@example.org" not in out
 
 
+def test_a_model_that_cannot_stand_in_the_provider_s_path(capsys: Capture) -> None:
+    Path("policy.json").write_text(json.dumps({"default_provider": "azure-deployments"}))
+    out = explain(capsys, "--file", "policy.json", "--model", "a/b")[1]
+    assert "cannot stand in a path of provider azure-deployments" in out
+    assert out.endswith("The answer would be 400 invalid_request.\n")
+    out = explain(capsys, "--file", "policy.json", "--model", "my-gpt")[1]
+    assert out.endswith("The request would be sent.\n")
+
+
 def test_a_token_by_name(capsys: Capture) -> None:
     main(["token", "create", "--policy", "@policy.json", "--name", "bob", "--json"])
     digits = json.loads(capsys.readouterr().out)["hash"]
@@ -69,7 +78,7 @@ def test_a_token_by_name(capsys: Capture) -> None:
     [
         (("--model", "o3"), "model_not_allowed"),
         (("--model", "gpt-4o", "--path", "/v1/batches"), "endpoint_not_allowed"),
-        (("--model", "gpt-4o", "--path", "/v1/messages"), "invalid_request"),
+        (("--model", "gpt-4o", "--path", "/v1/messages/count_tokens"), "invalid_request"),
         (("--body", "policy.json"), "invalid_request"),
     ],
     ids=["model", "path", "dialect", "body"],

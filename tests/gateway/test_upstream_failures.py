@@ -334,7 +334,8 @@ async def test_another_dialect_is_refused_and_says_so(tmp_path: Path, clock: Moc
         provider() as upstream,
         proxy(tmp_path, upstream, policy, env={"ANTHROPIC_API_KEY": "k"}) as gateway,
     ):
-        answer = await gateway.post({**HELLO, "model": "claude-sonnet-4-5"})
+        embed = {"model": "claude-sonnet-4-5", "input": "a"}  # chat would be translated
+        answer = await gateway.post(embed, "/v1/embeddings")
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert "anthropic" in answer.message
 

@@ -41,11 +41,13 @@ class Names:
         self.answer: Found | Exception = entries("10.0.0.1")
         self.silent: set[Host] = set()
         self.spoken = threading.Event()
+        self.heard = threading.Event()  # some question
 
     def __call__(
         self, host: Host, port: Port, family: int, type: int, proto: int, flags: int
     ) -> Found:
         self.asked.append((host, port, family, type, proto, flags))
+        self.heard.set()
         if host in self.silent:
             assert self.spoken.wait(PATIENCE), "a test leaves no thread behind"
         if isinstance(self.answer, Exception):
@@ -351,6 +353,7 @@ def test_a_run_does_not_wait_for_its_look_ups(names: Names) -> None:
 
     with names.silence(b"a.example"):
         trio.run(main, clock=MockClock(autojump_threshold=0))
+        assert names.heard.wait(PATIENCE)  # the thread may begin after the run has ended
         assert names.hosts() == [b"a.example"]
 
 

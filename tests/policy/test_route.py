@@ -359,6 +359,16 @@ def test_allowed_models_are_those_with_names_that_resolve() -> None:
     assert allowed_models(policy, SITE) == [("llama-3", "groq"), ("gpt-4o", "openai")]
 
 
+def test_a_name_that_another_provider_has_is_not_listed_for_this_one() -> None:
+    policy = parse_policy('{"default_provider": "openai"}')
+    assert allowed_models(policy, SITE) == [("gpt-4o", "openai"), ("o3-mini", "openai")]
+
+
+def test_a_name_in_the_policy_is_listed_whoever_knows_it() -> None:
+    policy = parse_policy('{"default_provider": "openai", "models": ["o3-mini", "new"]}')
+    assert allowed_models(policy, SITE) == [("o3-mini", "openai"), ("new", "openai")]
+
+
 def test_aliases_are_listed_as_models_if_what_they_stand_for_is_allowed() -> None:
     document = {"model_aliases": {"fast": "llama-3", "no": "x"}, "providers": {"groq": [{}]}}
     document["model"] = "llama-3"

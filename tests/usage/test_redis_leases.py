@@ -282,7 +282,7 @@ async def test_parallel_requests_are_counted_over_proxies(tmp_path: Path) -> Non
     async with three(tmp_path) as (server, them):
         await at_once(30, 10, one)
         assert await counted(server) == {"running": (0, 0), "all": (passed, 0)}
-    assert (most, passed >= 5) == (5, True)
+    assert most <= 5 <= passed
 
 
 async def test_a_rate_and_a_budget_are_exact_over_proxies(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ COMMANDS = {
     "remote": "run the central config server",
     "token": "create, list, get, update and delete wrapper tokens",
     "policy": "check policies before a token gets them",
+    "provider": "list and test the providers, and their models",
     "init": "print what a client needs to use a proxy",
+    "run": "run a command behind a private proxy",
     "demo": "try everything on this machine with the built-in echo provider",
     "db": "check the token database",
     "docs": "read the documentation",
@@ -83,7 +85,9 @@ first steps:
 
 def dispatch(argv: list[str]) -> int:
     """Run one command line. Raises ToolError."""
-    known, rest = _globals().parse_known_args(argv)
+    cut = argv.index("--") if "--" in argv else len(argv)
+    known, rest = _globals().parse_known_args(argv[:cut])
+    rest += argv[cut:]  # what follows is another program's
     if known.version:
         print(f"tokenomics {__version__}")
         return 0

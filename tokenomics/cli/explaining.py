@@ -17,7 +17,7 @@ from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.endpoints import ENDPOINTS, open_endpoint
 from tokenomics.errors import Failed, NotFound, Refusal, UsageError
 from tokenomics.gateway.explain import Case, Explanation, explain
-from tokenomics.gateway.upstream import origin_of
+from tokenomics.gateway.upstream import origin_of, segment_of
 from tokenomics.policy.endpoints import bare_path, permits
 from tokenomics.policy.model import Policy, parse_policy
 from tokenomics.policy.route import Target
@@ -121,8 +121,9 @@ def _ask(endpoint: Endpoint, args: argparse.Namespace) -> Ask | None:
 
 
 def _reach(endpoint: Endpoint, target: Target) -> None:
-    """Whether the provider speaks the dialect. Its key is where `serve` runs, not here."""
-    origin_of(target.provider, endpoint.speaks)
+    """Whether the provider can serve the endpoint. Its key is where `serve` runs, not here."""
+    origin_of(target.provider, endpoint)
+    segment_of(target)
 
 
 def _named(name: str) -> str:

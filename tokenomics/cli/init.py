@@ -8,6 +8,8 @@ examples:
   eval $(tokenomics init --token tkn_... --host proxy.internal --port 8443 --insecure)
   tokenomics init --token tkn_... --provider anthropic --output dotenv
   tokenomics init --token tkn_... --no-tls --port 8080 --output json
+  tokenomics init --token tkn_... --client claude-code
+  tokenomics init --token tkn_... --client codex > config.toml
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from pathlib import Path
 
 import trio
 
+from tokenomics.cli.clients import CLIENTS, Access, Client, file_text, variables_of
 from tokenomics.cli.context import Context
 from tokenomics.cli.outgoing import make_proxies
 from tokenomics.config.providers import Provider, build_providers
 from tokenomics.errors import Failed, Invalid, NotFound, Refused, UsageError
 from tokenomics.files import write_private
-from tokenomics.net.client import Broken, Client, Unreachable
+from tokenomics.net.client import Broken, Unreachable
+from tokenomics.net.client import Client as HttpClient
 from tokenomics.net.origin import Origin, parse_origin
 from tokenomics.net.tls import fingerprint
 
@@ -51,8 +55,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--proxy-url", help="the proxy's URL, instead of --host and --port")
     parser.add_argument("--insecure", action="store_true", help="trust its CA on first use")
     parser.add_argument("--ca-sha256", metavar="FINGERPRINT", help="trust the CA with this one")
-    parser.add_argument("--provider", default="generic", help="generic, a provider, or all")
-    parser.add_argument("--output", choices=("shell", "dotenv", "json"), default="shell")
+    whom = parser.add_mutually_exclusive_group()
+    whom.add_argument("--provider", default="generic", help="generic, a provider, or all")
+    whom.add_argument("--client", metavar="NAME", help=f"for one client: {', '.join(CLIENTS)}")
+    parser.add_argument(
+        "--output",
+        choices=("shell", "dotenv", "json", "file"),
+        help="shell (the default), or the config file of a client (for codex the default)",
+    )
     parser.add_argument("--dotenv", default=".env", metavar="FILE", help="for --output dotenv")
 
 
@@ -66,15 +76,58 @@ def run(context: Context, args: argparse.Namespace) -> int:
         origin = parse_origin(url)
     except ValueError as e:
         raise UsageError(f"{'--proxy-url' if args.proxy_url else '--host'}: {e}") from None
-    variables = {}
-    for provider in _providers(context, args.provider):
+    client = _client(args)
+    variables: dict[str, str] = {}
+    for provider in [] if client else _providers(context, args.provider):
         variables.update(client_variables(provider, args.token, url.rstrip("/")))
+    cas: dict[str, str] = {}
     if origin.scheme == "https":
         bundle = trio.run(_trust, context, origin, args.insecure, args.ca_sha256)
         if bundle is not None:
-            variables.update(dict.fromkeys(CA_VARIABLES, str(bundle)))
-    _write(context, args, variables)
+            cas = dict.fromkeys(CA_VARIABLES, str(bundle))
+    if client is None:
+        _write(context, args, {**variables, **cas})
+        return 0
+    access = Access(args.token, url.rstrip("/"), cas)
+    if args.output == "file":
+        _write_file(context, client, access)
+    else:
+        _write(context, args, variables_of(client, access))
     return 0
+
+
+def _client(args: argparse.Namespace) -> Client | None:
+    """The row of --client; it decides what --output is if that is not given. Raises ToolError."""
+    if args.client is None:
+        if args.output == "file":
+            raise UsageError("--output file needs --client")
+        return None
+    if args.client not in CLIENTS:
+        known = ", ".join(CLIENTS)
+        raise NotFound(f"--client {args.client}: there is no such client; known: {known}")
+    client = CLIENTS[args.client]
+    if args.output is None and client.needs_file:
+        args.output = "file"
+    if args.output == "file" and client.file is None:
+        raise UsageError(f"{args.client} reads variables; leave --output file out")
+    return client
+
+
+def _write_file(context: Context, client: Client, access: Access) -> None:
+    """Print the text of a client's file; where it belongs, and what it needs beside it, on stderr,
+    so that stdout is the file."""
+    assert client.file is not None
+    place, text = client.file.place, file_text(client, access)
+    variables = variables_of(client, access)
+    if context.json:
+        file = {"place": place, "text": text}
+        context.print_json({"file": file, "variables": variables}, indent=2)
+        return
+    context.note(f"belongs in {place}")
+    if client.needs_file:
+        for name, value in variables.items():
+            context.note(f"needs beside it: export {name}={shlex.quote(value)};")
+    print(text, end="")
 
 
 def _providers(context: Context, name: str) -> list[Provider]:
@@ -114,7 +167,7 @@ async def _trust(
     folder = context.config.dir.absolute() / "cas"
     stem = f"{origin.host}_{origin.port}"
     ca_file, bundle = folder / f"{stem}.crt", folder / f"{stem}.bundle.pem"
-    client = Client(proxies=make_proxies(context.env))
+    client = HttpClient(proxies=make_proxies(context.env))
     try:
         problem = await _reach(client, origin)
         if problem is None and not ca_file.exists():
@@ -168,7 +221,7 @@ def _plain(text: str) -> str:
     return text.replace(":", "").lower()
 
 
-async def _reach(client: Client, origin: Origin) -> str | None:
+async def _reach(client: HttpClient, origin: Origin) -> str | None:
     """None if the proxy answers over a connection that is trusted, else why not.
 
     Raises Failed if nothing answers there at all.
@@ -187,7 +240,7 @@ async def _reach(client: Client, origin: Origin) -> str | None:
     raise Failed(f"the proxy at {origin.authority} does not answer")
 
 
-async def _fetch_ca(client: Client, origin: Origin) -> bytes:
+async def _fetch_ca(client: HttpClient, origin: Origin) -> bytes:
     unverified = Origin(origin.scheme, origin.host, origin.port, insecure=True)
     with trio.move_on_after(FETCH_SECONDS):
         try:

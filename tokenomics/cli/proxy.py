@@ -165,7 +165,7 @@ async def run_proxy(
     """
     log = setup.log
     async with trio.open_nursery() as echo_nursery:
-        client = make_client(setup, {"builtin": _echo_dialer(echo_nursery, log)})
+        client = make_client(setup, {"builtin": echo_dialer(echo_nursery, log)})
         share = make_share(setup, client, listeners, https)
         memory, requests = MemoryWriter(log), RequestLog(log)
         breakers = Breakers()
@@ -236,7 +236,7 @@ def _make_replica(setup: ProxySetup, client: Client, webhooks: Webhooks) -> Repl
     return Replica(database, client, remote, fingerprint, setup.log, webhooks.emit)
 
 
-def _echo_dialer(nursery: trio.Nursery, log: Log) -> Dial:
+def echo_dialer(nursery: trio.Nursery, log: Log) -> Dial:
     """Connections to the built-in provider: a socket pair each, served in the caller's nursery."""
     server = Server(echo_app, Limits(), log.say)
     nursery.start_soon(server.watch.run)  # a call that is given up ends here too

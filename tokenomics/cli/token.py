@@ -86,6 +86,14 @@ def run(context: Context, args: argparse.Namespace) -> int:
     return actions[args.action](context, args)
 
 
+def read_policy(text: str) -> str:
+    """The whole policy that an option gives: its JSON, `@FILE`, or `-` for stdin.
+
+    Raises NotFound, Failed or Invalid.
+    """
+    return _checked(_document(_read_argument(text)))
+
+
 def _read_argument(text: str) -> str:
     """The JSON of --policy: itself, `@FILE`, or `-` for stdin. Raises NotFound or Failed."""
     if text == "-":
@@ -128,7 +136,7 @@ def _create(context: Context, args: argparse.Namespace) -> int:
         raise UsageError("--name is for one token, not for --count")
     if len(args.name) > MAX_NAME or not args.name.isprintable():
         raise UsageError(f"--name must be printable text of at most {MAX_NAME} characters")
-    text = _checked(_document(_read_argument(args.policy)))
+    text = read_policy(args.policy)
     expires = _expiry(args.expires)
     key = context.hash_key()
     made = [make_token(uuid.uuid4()) for _ in range(args.count)]

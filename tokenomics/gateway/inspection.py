@@ -15,6 +15,7 @@ from tokenomics.dialects import endpoints
 from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.rewrite import rewrite
 from tokenomics.dialects.texts import joins
+from tokenomics.dialects.translate.table import translation
 from tokenomics.errors import Refusal
 from tokenomics.net.heads import RequestHead
 from tokenomics.policy.limits import Lease
@@ -57,6 +58,11 @@ async def beside(size: int, work: Callable[[], Made]) -> Made:
     return await trio.to_thread.run_sync(work, limiter=_LANES[size > LONG_BYTES])
 
 
+async def beside_if_long(size: int, work: Callable[[], Made]) -> Made:
+    """The same for work that takes a thread only if it would hold up others."""
+    return work() if size <= FEW_BYTES else await beside(size, work)
+
+
 class Draft(NamedTuple):
     """A request as a target's rules let it pass: `masked` has one text per text of the Ask, and is
     None where no rule looked; `blocked` is set if it may not pass at all. `type` is the content
@@ -70,8 +76,8 @@ class Draft(NamedTuple):
     blocked: Refusal | None = None
 
     def body(self, lease: Lease) -> tuple[bytes, str]:
-        """The bytes for the provider, with what the lease allows, and their type. Raises
-        Refusal."""
+        """The request in the client's dialect, with what the lease allows, and its content type.
+        Raises Refusal."""
         body, type_ = rewrite(
             self.ask,
             model=self.target.model,
@@ -82,6 +88,17 @@ class Draft(NamedTuple):
             cap_key=self.target.provider.output_cap,
         )
         return body, type_ or self.type
+
+    async def sent(self, lease: Lease) -> tuple[bytes, str]:
+        """The same in the provider's dialect: the last step before it goes out. Raises Refusal if
+        it cannot be translated."""
+        body, type_ = self.body(lease)
+        way = translation(self.ask.endpoint, self.target.provider.speaks)
+        if way is None:
+            return body, type_
+        price, cap_key = self.target.price, self.target.provider.output_cap
+        most = price.max_output if price is not None else 0
+        return await beside_if_long(len(body), partial(way.request, body, most, cap_key)), type_
 
     def under(self, target: Target) -> Draft | None:
         """The same draft for another target, if the same rules hold for it."""

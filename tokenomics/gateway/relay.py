@@ -7,8 +7,10 @@ gets an error event and no clean end.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from tokenomics.dialects import answers
@@ -17,8 +19,10 @@ from tokenomics.dialects.endings import Ending, ending
 from tokenomics.dialects.screened import ScreenedStream
 from tokenomics.dialects.sse import EventTooLong
 from tokenomics.dialects.streams import FORMS, StreamReader
+from tokenomics.dialects.translate.table import TranslatedStream, Translation
 from tokenomics.dialects.usage import Usage
 from tokenomics.errors import Refusal
+from tokenomics.gateway.inspection import beside_if_long
 from tokenomics.gateway.output import Output
 from tokenomics.net.client import Broken, Call, TimedOut
 from tokenomics.net.coding import BadCoding, Inflate, decode
@@ -63,8 +67,9 @@ class Bound(Protocol):
 
 @dataclass(slots=True)
 class _Passage:
-    """From a provider's bytes to a client's: decoded, followed, screened. `ending` follows it too,
-    if it may have to be ended before its time; `last` is what went to the client last."""
+    """From a provider's bytes to a client's: decoded, translated, followed, screened. `ending`
+    follows it too, if it may have to be ended before its time; `last` is what went to the client
+    last."""
 
     reply: Reply
     reader: StreamReader
@@ -74,6 +79,7 @@ class _Passage:
     collect: bool
     ending: Ending | None
     bound: Bound | None
+    translated: TranslatedStream | None
     spent: bool = False  # it may not go on
     texts: list[str] = field(default_factory=list)
     last: bytes = b""
@@ -81,7 +87,13 @@ class _Passage:
     @property
     def plain(self) -> bool:
         """Whether bytes go on as they come, and nobody wants to know what they say."""
-        return self.inflate is None and self.screens is None and not self.collect
+        own = self.inflate is None and self.translated is None
+        return own and self.screens is None and not self.collect
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider has said of its cost."""
+        return self.reader.usage if self.translated is None else self.translated.usage
 
     async def feed(self, data: bytes) -> None:
         """Pass on what comes, until it is spent. Raises Refusal, BadCoding, EventTooLong."""
@@ -92,6 +104,8 @@ class _Passage:
             piece = rest[:size]
             if self.inflate is not None:
                 piece = self.inflate.feed(piece)
+            if self.translated is not None:
+                piece = self.translated.feed(piece)
             await self._write(self.reader.feed(piece))
             position += size
 
@@ -102,6 +116,8 @@ class _Passage:
             return min(len(data), INFLATE_BYTES if self.bound is None else PIECE_BYTES)
         if self.bound is None:
             return len(data)
+        if self.translated is not None:
+            return min(len(data), PIECE_BYTES)
         more = self.reader.most_in(data)
         if self.bound.fits(self.reader, more) or await self.bound.grow(self.reader, more):
             return len(data)
@@ -119,6 +135,8 @@ class _Passage:
         Raises Refusal, BadCoding."""
         if self.inflate and self.reader.form.open_ended:
             self.inflate.end()
+        if self.translated is not None:
+            await self._write(self.reader.feed(self.translated.end()))
         await self._write(self.reader.end())
         if self.screens is not None and self.reader.done:
             await self._show(self.screens.end())
@@ -154,7 +172,7 @@ class Relay:
     """One answer on its way. `lines` are its header lines; `output` is what it goes through;
     `timeout` bounds each silence, in seconds; `keep_text` is for memory; `input_estimate` gives
     what is charged for input where the provider does not say; `bound` says whether a stream may go
-    on, None if it always may. Nothing in it changes."""
+    on, None if it always may; `way` is how it is translated, if it is. Nothing in it changes."""
 
     ask: Ask
     reply: Reply
@@ -165,6 +183,7 @@ class Relay:
     keep_text: bool
     input_estimate: Callable[[], int]
     bound: Bound | None = None
+    way: Translation | None = None
 
     async def run(self, call: Call, receipt: Receipt) -> None:
         """Pass an answer on. Raises Refusal if it is not whole and nothing has gone out yet."""
@@ -196,6 +215,9 @@ class Relay:
             self._settle_whole(body, receipt)
             if not self.ask.endpoint.any_answer and not answers.looks_whole(body):
                 raise Refusal("upstream_invalid", "the provider's answer is not JSON")
+            if self.way is not None:
+                translate = partial(self.way.answer, body, int(time.time()))
+                body = await beside_if_long(len(body), translate)
         if self.output is not None:
             kind = head.fields.get(b"content-type", b"").decode("latin-1")
             body = await self.output.whole(body, kind)
@@ -254,7 +276,15 @@ class Relay:
         if self.bound is not None:
             end = ending(name, self.ask.choices, usage_asked=self.ask.usage_asked)
         passage = _Passage(
-            self.reply, reader, inflate, self.output, screens, self.keep_text, end, self.bound
+            self.reply,
+            reader,
+            inflate,
+            self.output,
+            screens,
+            self.keep_text,
+            end,
+            self.bound,
+            self.way.stream(int(time.time())) if self.way is not None else None,
         )
         await self.reply.start(200, lines=self.lines, probe=HEARTBEAT)
         # What has gone out ends with an event, whenever more is waited for.
@@ -264,7 +294,7 @@ class Relay:
             problem = await self._pump(call, passage)
         finally:
             receipt.usage, receipt.estimated = self._streamed(passage), not reader.done
-            receipt.estimated |= reader.usage is None
+            receipt.estimated |= passage.usage is None
             receipt.text = "".join(passage.texts)
             receipt.complete = reader.done and not reader.failed
         if problem is None and reader.done:
@@ -303,8 +333,8 @@ class Relay:
         """What a stream has cost so far. Some providers count from the start: before the end, what
         came may be more. What came of one that is spent was held, but for the last that came."""
         reader = passage.reader
-        counted = reader.usage or Usage(self.input_estimate(), 0)
-        if reader.usage is not None and reader.done:
+        counted = passage.usage or Usage(self.input_estimate(), 0)
+        if passage.usage is not None and reader.done:
             return counted
         generated = reader.generated()
         if passage.spent and self.bound is not None:

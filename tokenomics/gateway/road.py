@@ -16,6 +16,7 @@ import trio
 
 from tokenomics.dialects.ask import Ask, Endpoint
 from tokenomics.dialects.endpoints import error_body
+from tokenomics.dialects.translate.table import translation
 from tokenomics.dialects.usage import Usage
 from tokenomics.errors import Refusal
 from tokenomics.gateway import admission, standing
@@ -143,7 +144,7 @@ class Gateway:
         self, request: Request, ask: Ask, drafts: Drafts, admitted: Admission, outcome: Outcome
     ) -> Sending:
         async def body_for(target: Target) -> tuple[bytes, str]:
-            return (await drafts.under(target)).body(admitted.lease)
+            return await (await drafts.under(target)).sent(admitted.lease)
 
         async def cover(target: Target) -> None:
             denied = await admitted.cover(target)
@@ -188,10 +189,12 @@ class Gateway:
         receipt = Receipt()
         stands = standing.standing_lines(admitted.lease, outcome.shape)
         output = self._output(ask, answer.target, outcome)
+        way = translation(ask.endpoint, answer.target.provider.speaks)
         if isinstance(answer, ErrorAnswer):
             lines = _answer_lines(answer.head, outcome, stands)
             kind = answer.head.fields.get(b"content-type", b"").decode("latin-1")
-            body = await output.whole(answer.body, kind) if output else answer.body
+            body = answer.body if way is None else way.error(answer.body, answer.head.status)
+            body = await output.whole(body, kind) if output else body
             await reply.send(answer.head.status, (), body, lines=lines)
             return receipt
         relay = Relay(
@@ -204,6 +207,7 @@ class Gateway:
             keep_text=grant.policy.memory is not None,
             input_estimate=lambda: admitted.input_estimate,
             bound=admitted if answer.target.limits.bounded else None,
+            way=way,
         )
         with answer.attempt, answer.call:
             try:

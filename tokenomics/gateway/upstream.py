@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote
 
 import trio
 from trio import current_time
 
-from tokenomics.config.providers import CHAT_PATH, ECHO_URL, Provider
+from tokenomics.config.providers import ECHO_URL, Provider
 from tokenomics.dialects.ask import Endpoint
+from tokenomics.dialects.translate.table import translation
 from tokenomics.errors import Refusal
 from tokenomics.gateway.keyring import Attempt, Keyring
 from tokenomics.net.client import (
@@ -45,6 +45,7 @@ MAX_ERROR_BODY = 1 << 20  # bytes of an error answer that are kept to pass it on
 # By these a client names an account of its own choice: that it is refused says nothing of the key,
 # and must not take it from everybody.
 _CLIENTS_ACCOUNT = (b"openai-organization", b"openai-project", b"x-goog-user-project")
+CHAT = "/chat/completions"  # whatever a provider has at its place is what is translated to
 ECHO_ORIGIN = Origin("builtin", "echo", 0)
 
 
@@ -137,9 +138,10 @@ class Upstream:
 
     def check(self, endpoint: Endpoint, target: Target) -> None:
         """Whether a target could be called from here. Raises Refusal if its provider's key is not
-        known, or if it does not speak the endpoint's dialect."""
+        known, or if it speaks no dialect that the endpoint can be translated to."""
         self._keys.check(target)
-        origin_of(target.provider, endpoint.speaks)
+        origin_of(target.provider, endpoint)
+        segment_of(target)
 
     async def _persist(
         self, target: Target, retry: Retry, sending: Sending, outcome: Outcome, until: float
@@ -217,8 +219,11 @@ class Upstream:
     async def _call(self, attempt: Attempt, sending: Sending, until: float) -> Call:
         """Send one request. Raises Refusal."""
         target, provider, key = attempt.target, attempt.provider, attempt.key
+        segment = segment_of(target)
         request = sending.head.derived.get((provider, key))
-        if request is None:
+        if segment:  # a client may name any number of models: nothing is kept for each
+            request = _request(provider, key, sending, segment)
+        elif request is None:
             request = sending.head.derived[(provider, key)] = _request(provider, key, sending)
         origin, lines = request
         body, type_ = await sending.body_for(target)
@@ -273,17 +278,18 @@ def _late(target: Target) -> Refusal:
 _DETOUR = ("upstream_unreachable", "upstream_invalid")
 
 
-def origin_of(provider: Provider, speaks: str = "") -> Origin:
-    """Where a provider's connections go. Raises Refusal if its URL is none, or if it does not speak
-    a dialect."""
+def origin_of(provider: Provider, endpoint: Endpoint | None = None) -> Origin:
+    """Where a provider's connections go. Raises Refusal if its URL is none, or if it cannot serve
+    an endpoint in its own dialect or translated."""
     if provider.upstream_url == ECHO_URL:
         return ECHO_ORIGIN
-    if not provider.speaks(speaks):
+    speaks = endpoint.speaks if endpoint is not None else ""
+    if not provider.speaks(speaks) and endpoint and not translation(endpoint, provider.speaks):
         names = {"openai": "OpenAI's dialect", "anthropic": "Anthropic's dialect"}
         raise Refusal(
             "invalid_request",
-            f"provider {provider.name} does not speak {names[speaks]} (chat_path"
-            f" {provider.chat_path}), and this version does not translate",
+            f"provider {provider.name} does not speak {names[speaks]} (dialect"
+            f" {provider.dialect}), and {endpoint.path} is not translated",
             param="model",
         )
     try:
@@ -299,31 +305,29 @@ def origin_of(provider: Provider, speaks: str = "") -> Origin:
         raise Refusal("upstream_unreachable", f"provider {provider.name}: {e}") from None
 
 
-def _request(provider: Provider, key: str, sending: Sending) -> tuple[Origin, bytes]:
+def segment_of(target: Target) -> str:
+    """What stands for the model in the provider's paths, if they name it. Raises Refusal."""
+    try:
+        return target.provider.segment(target.model)
+    except ValueError as e:
+        raise Refusal("invalid_request", str(e), param="model") from None
+
+
+def _request(
+    provider: Provider, key: str, sending: Sending, segment: str = ""
+) -> tuple[Origin, bytes]:
     """Where a request goes, and its head but for the last two lines: the same for all requests with
     the same head. Raises Refusal."""
-    origin = origin_of(provider, sending.endpoint.speaks)
-    target = origin.path + _path(provider, sending, key)
+    origin = origin_of(provider, sending.endpoint)
+    translated = translation(sending.endpoint, provider.speaks) is not None
+    path = CHAT if translated else sending.endpoint.path
+    target = origin.path + provider.path(path, segment)
+    query = provider.query_of("" if translated else sending.head.query, key)
+    if query:
+        target += "?" + query
     host = (b"host", origin.authority.encode("ascii"))
     head = request_head(sending.head.method, target, [host, *_headers(provider, key, sending)])
     return origin, head[:-2]  # without the empty line
-
-
-def _path(provider: Provider, sending: Sending, key: str) -> str:
-    """The target below the base URL's own path. A base URL that ends in the API's version (`/v1`)
-    already has it."""
-    if sending.endpoint.name == "chat":
-        path = provider.chat_path
-    elif sending.endpoint.speaks == "anthropic" and provider.chat_path.endswith("/messages"):
-        path = provider.chat_path + sending.endpoint.path.removeprefix("/messages")
-    else:
-        path = CHAT_PATH.removesuffix("/chat/completions") + sending.endpoint.path
-    if path.startswith("/v1/") and provider.upstream_url.rstrip("/").endswith("/v1"):
-        path = path.removeprefix("/v1")
-    query = [sending.head.query] if sending.head.query else []
-    if provider.auth_scheme == "query" and key:
-        query.append(f"key={quote(key, safe='')}")
-    return path + ("?" + "&".join(query) if query else "")
 
 
 def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes, bytes]]:
@@ -332,13 +336,12 @@ def _headers(provider: Provider, key: str, sending: Sending) -> list[tuple[bytes
     headers = upstream_headers(sending.head.headers)
     own = provider.auth_header.lower().encode("ascii", "replace")
     headers = [(name, value) for name, value in headers if name != own]
+    if translation(sending.endpoint, provider.speaks) is not None:  # versions of the other's API
+        headers = [(n, v) for n, v in headers if not n.startswith((b"anthropic-", b"openai-"))]
     present = {name for name, _ in headers}
     for name, value in provider.headers.items():
         if name.encode() not in present:
             headers.append(encode(name, value))
-    if key and provider.auth_scheme == "bearer":
-        headers.append(encode("authorization", f"Bearer {key}"))
-    elif key and provider.auth_scheme == "header":
-        headers.append(encode(provider.auth_header.lower() or "authorization", key))
+    headers += [encode(name, value) for name, value in provider.credentials(key)]
     headers.append((b"accept-encoding", b"identity"))
     return headers

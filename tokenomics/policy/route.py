@@ -177,7 +177,10 @@ def _provider(policy: Policy, entry: Entry, site: Site) -> Provider:
         auth_scheme=known.auth_scheme,
         auth_header=known.auth_header,
         headers=known.headers,
+        dialect=known.dialect,
+        api_path=known.api_path,
         chat_path=known.chat_path,
+        query=known.query,
         models=known.models,
         output_cap=known.output_cap,
         keys=tuple(key for key in known.keys if not key.upstream_url),  # the others are for theirs
@@ -209,18 +212,22 @@ def _not_priced(provider: Provider, model: str) -> Refusal:
 
 def allowed_models(policy: Policy, site: Site) -> list[tuple[str, str]]:
     """The models this policy allows as far as they have names, aliases first: (model, provider
-    name), in order."""
+    name), in order. A name that only providers know counts where it leads to one of these, or to a
+    provider that says nothing of its models."""
     names: dict[str, None] = dict.fromkeys(policy.model_aliases)
     for models in (*(e.models for e in policy.entries), policy.models):
         for name in (models.exact, *models.names):
             if name and not name.endswith("*"):
                 names[name] = None
+    own = set(names)
     for provider in site.providers.values():
         names.update(dict.fromkeys(provider.models))
     out = []
     for name in names:
         try:
-            out.append((name, resolve(policy, name, site).provider.name))
+            provider = resolve(policy, name, site).provider
         except Refusal:
             continue
+        if name in own or name in provider.models or not provider.models:
+            out.append((name, provider.name))
     return out

@@ -1,0 +1,1 @@
+"""Requests of one dialect for providers that speak another, and their answers back. Pure."""
