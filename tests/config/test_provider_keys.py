@@ -39,6 +39,14 @@ def test_a_provider_without_another_name_is_known_by_its_first_key() -> None:
     row = {"upstream_url": "https://x.example", "keys": [{"env": "A_KEY"}, {"env": "B_KEY"}]}
     assert build_providers({"own": row})["own"].api_key_env == "A_KEY"
     assert openai({"keys": [{"env": "A_KEY"}]}).api_key_env == "OPENAI_API_KEY"
+    keys = [{"env": "FAR_KEY", "upstream_url": "https://far.example"}]
+    assert build_providers({"own": {"keys": keys}})["own"].api_key_env == ""
+
+
+def test_the_variables_for_a_provider_s_own_url() -> None:
+    assert openai({}).variables == ("OPENAI_API_KEY",)
+    assert openai({"keys": KEYS}).variables == ("OPENAI_API_KEY", "SECOND_KEY")
+    assert openai({"keys": TWO, "auth_scheme": "none"}).variables == ()
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
 
 def _keys(context: Context, provider: Provider) -> dict[str, str | None]:
     """A provider's keys by their variables, None where one is not set; empty if it needs none."""
-    if provider.auth_scheme == "none" or not provider.api_key_env:
-        return {}
-    return {provider.api_key_env: provider_key(provider.api_key_env, context.env)}
+    return {name: provider_key(name, context.env) for name in provider.variables}
 
 
 def _list(context: Context, providers: Sequence[Provider]) -> int:

@@ -145,9 +145,8 @@ def _policy(
 
 
 def _usable(context: Context, provider: Provider) -> bool:
-    if provider.auth_scheme == "none" or not provider.api_key_env:
-        return True
-    return provider_key(provider.api_key_env, context.env) is not None
+    names = provider.variables
+    return not names or any(provider_key(name, context.env) is not None for name in names)
 
 
 def default_policy(usable: Sequence[str]) -> dict[str, Any]:

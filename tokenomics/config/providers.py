@@ -77,6 +77,14 @@ class Provider:
         """Whether "openai" or "anthropic" can be sent as it is; "" can to everyone."""
         return self.upstream_url == ECHO_URL or not dialect or dialect == self.dialect
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables whose keys may be sent to its URL."""
+        if self.auth_scheme == "none":
+            return ()
+        named = [key.env for key in self.keys if key.env and not key.upstream_url]
+        return tuple(named or filter(None, [self.api_key_env]))
+
     def segment(self, model: str) -> str:
         """What stands for a model in the paths: "" if they do not name it.
 
@@ -202,7 +210,8 @@ def _provider(name: str, row: Mapping[str, Any], faults: list[str]) -> Provider:
             faults.append(f"providers.{name}.upstream_url: {e} (or {ECHO_URL})")
     faults += _connection_faults(name, values)
     if not values.get("api_key_env"):  # what clients know it by
-        values["api_key_env"] = next((key.env for key in values.get("keys", ()) if key.env), "")
+        own = (key.env for key in values.get("keys", ()) if not key.upstream_url)
+        values["api_key_env"] = next(own, "")
     return Provider(name, **values)
 
 
