@@ -90,15 +90,20 @@ class Calls:
 
 async def look_at(settings: Redis, asked: Sequence[tuple[str, tuple[Due, ...]]]) -> list[Look]:
     """How accounts stand, for a command that counts nothing itself. Raises Away."""
-    up = trio.Event()
+    settled = trio.Event()  # it can be asked, or could not be reached at the first try
     reasons = ["no answer"]
-    client = RedisClient(settings, up.set, reasons.append)
+
+    def on_down(reason: str) -> None:
+        reasons.append(reason)
+        settled.set()
+
+    client = RedisClient(settings, settled.set, on_down)
     script = account_script()
     looks: list[Look] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.run)
         with trio.move_on_after(LOOK_SECONDS):
-            await up.wait()
+            await settled.wait()
             for account, dues in asked:
                 document = claims.asked(dues=claims.due_rows(dues, Want(0, 0)))
                 try:
