@@ -15,7 +15,7 @@ from tokenomics.prices import (
     ANY_MODEL,
     MAX_PLACES,
     MAX_RATE,
-    NANO,
+    NANODOLLARS,
     Price,
     PriceBook,
     cost,
@@ -105,7 +105,7 @@ def test_a_cost_is_the_exact_sum_rounded_up(price: Price, usage: Usage) -> None:
         (usage.audio_output, price.audio_output),
     ]
     exact = sum(count * Fraction(rate) * 1000 for count, rate in parts)
-    exact += Fraction(price.per_request) * NANO
+    exact += Fraction(price.per_request) * NANODOLLARS
     assert 0 <= cost(usage, price) - exact < 1
 
 
@@ -114,7 +114,9 @@ def test_the_largest_costs_are_exact() -> None:
     price = make_price(dict.fromkeys(kinds.split(), DEAREST))
     one, all_ = MAX_TOKENS, 5 * MAX_TOKENS
     usage = Usage(all_, 2 * one, one, one, one, 0, one, one)
-    assert cost(usage, price) == int(7 * one * Fraction(DEAREST) * 1000 + Fraction(DEAREST) * NANO)
+    assert cost(usage, price) == int(
+        7 * one * Fraction(DEAREST) * 1000 + Fraction(DEAREST) * NANODOLLARS
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -138,10 +140,10 @@ def test_a_reservation_is_never_less_than_the_cost(price: Price, usage: Usage) -
 
 def test_what_is_reserved_is_what_a_request_can_cost() -> None:
     price = make_price({**LONG, "audio_input": 40, "audio_output": 80, "per_request": 1})
-    assert price.input_cost(100) == NANO + 100 * 3750
-    assert price.input_cost(100, lasting=True) == NANO + 100 * 6000
-    assert price.input_cost(100, audio=True) == NANO + 100 * 40_000
-    assert price.input_cost(300_000) == NANO + 300_000 * 6000
+    assert price.input_cost(100) == NANODOLLARS + 100 * 3750
+    assert price.input_cost(100, lasting=True) == NANODOLLARS + 100 * 6000
+    assert price.input_cost(100, audio=True) == NANODOLLARS + 100 * 40_000
+    assert price.input_cost(300_000) == NANODOLLARS + 300_000 * 6000
     assert (price.output_rate(), price.output_rate(audio=True)) == (15_000, 80_000)
     assert price.output_rate(300_000) == 22_500
     assert make_price({"input": 0, "output": 0.0028}).output_rate() == 3

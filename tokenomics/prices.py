@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenomics.dialects.usage import Usage
 
-NANO = 10**9  # nanodollars in a dollar
+NANODOLLARS = 10**9  # in a dollar
 _NANO_A_TOKEN = 1000  # nanodollars a token costs at one dollar per million tokens
 RATES = "input output cached cache_write cache_write_1h audio_input audio_output".split()
 DOLLARS = (*RATES, "per_request")
@@ -106,7 +106,7 @@ def cost(usage: Usage, price: Price) -> int:
 def _nano(millionths: Decimal, dollars: Decimal = Decimal(0)) -> int:
     """Rounded up. Exact up to here: the 28 digits of a Decimal hold MAX_TOKENS of each kind, 10
     digits, at any rate within bounds, 12 digits, and in nanodollars, 3 more."""
-    nano = millionths * _NANO_A_TOKEN + dollars * NANO
+    nano = millionths * _NANO_A_TOKEN + dollars * NANODOLLARS
     return int(nano.to_integral_value(ROUND_CEILING))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from tokenomics.policy.limits import Bill, Want
-from tokenomics.policy.meters import NANODOLLARS
 from tokenomics.policy.model import BudgetRule, Entry, Policy, RateLimit, RateRule
+from tokenomics.prices import NANODOLLARS
 
 WARN_AT = (0.5, 0.8)
 

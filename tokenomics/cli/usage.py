@@ -19,9 +19,10 @@ from tokenomics.cli.which import find, open_database
 from tokenomics.errors import Failed, Invalid, NotFound, Refused, UsageError
 from tokenomics.net.redis import Away
 from tokenomics.policy.counts import Account
-from tokenomics.policy.meters import COST, NANODOLLARS, Due, Limits, limits_of
+from tokenomics.policy.meters import COST, Due, Limits, limits_of
 from tokenomics.policy.model import Entry as PolicyEntry
 from tokenomics.policy.model import Policy, parse_policy
+from tokenomics.prices import NANODOLLARS
 from tokenomics.store.database import Database
 from tokenomics.store.table import Entry
 from tokenomics.tokens import EVENT_HASH_DIGITS

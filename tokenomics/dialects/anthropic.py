@@ -123,20 +123,27 @@ def _model(name: str) -> dict[str, Any]:
 
 
 # https://docs.anthropic.com/en/api/errors
-_TYPES = {
+ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
+
+
+def error_type(status: int) -> str:
+    """Anthropic's name for what an HTTP status says."""
+    other = "invalid_request_error" if 400 <= status < 500 else "api_error"
+    return ERROR_TYPES.get(status, other)
 
 
 def error_body(refusal: Refusal, request_id: str) -> bytes:
     """A refusal in Anthropic's shape, which has a type for a code."""
-    kind = "invalid_request_error" if refusal.status < 500 else "api_error"
-    error = {"type": _TYPES.get(refusal.status, kind), "message": refusal.message}
+    error = {"type": error_type(refusal.status), "message": refusal.message}
     return strictjson.dumps({"type": "error", "error": error, "request_id": request_id})

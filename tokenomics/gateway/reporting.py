@@ -15,8 +15,9 @@ from tokenomics.memory import MemoryWriter, Turn
 from tokenomics.outcome import Outcome
 from tokenomics.policy.breaker import Down
 from tokenomics.policy.limits import Crossing, Denied
-from tokenomics.policy.meters import COST, NANODOLLARS
+from tokenomics.policy.meters import COST
 from tokenomics.policy.rules import Finding
+from tokenomics.prices import NANODOLLARS
 from tokenomics.tokens import EVENT_HASH_DIGITS
 from tokenomics.units import rfc3339
 from tokenomics.webhooks import Emitter

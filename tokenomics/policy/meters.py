@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from tokenomics.policy.model import BudgetRule, Entry, Policy, RateRule
 from tokenomics.policy.periods import TOTAL, period_at
+from tokenomics.prices import NANODOLLARS
 
 REQUESTS, TOKENS, COST = "requests", "tokens", "cost"  # units; costs are nanodollars
-NANODOLLARS = 10**9
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tokenomics import strictjson
+from tokenomics.dialects.anthropic import ERROR_TYPES, error_type
 from tokenomics.dialects.usage import Usage, read_usage
 from tokenomics.errors import Refusal
 
@@ -183,19 +184,6 @@ def call_id(value: Any, answer: Any, index: int) -> str:
 
 # Errors: https://docs.anthropic.com/en/api/errors
 
-_ERRORS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-
 
 def translate_error(body: bytes, status: int) -> bytes:
     """The body of an error answer, with the message that the provider gave it and the type of its
@@ -214,14 +202,13 @@ def error_in(document: Mapping[str, Any]) -> Document:
     code = error.get("code") if isinstance(error, dict) else None
     kind = error.get("type") if isinstance(error, dict) else None
     found = _error(_message(document) or "the provider failed", code if type(code) is int else 500)
-    if type(code) is not int and kind in _ERRORS.values():
+    if type(code) is not int and kind in ERROR_TYPES.values():
         found["error"]["type"] = kind
     return found
 
 
 def _error(message: str, status: int) -> Document:
-    kind = _ERRORS.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
-    return {"type": "error", "error": {"type": kind, "message": message}}
+    return {"type": "error", "error": {"type": error_type(status), "message": message}}
 
 
 def _message(document: Any) -> str | None:

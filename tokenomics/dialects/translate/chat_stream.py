@@ -11,13 +11,12 @@ end: one that breaks off goes on without `[DONE]`.
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from tokenomics import strictjson
 from tokenomics.dialects.sse import Cutter, event, events
+from tokenomics.dialects.translate import loose
 from tokenomics.dialects.translate.messages_to_chat import (
     error_object,
     finish_reason,
@@ -30,8 +29,6 @@ from tokenomics.dialects.usage import Usage
 from tokenomics.errors import Refusal
 
 Document = dict[str, Any]
-
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(slots=True)
@@ -73,7 +70,7 @@ class Stream:
     def end(self) -> bytes:
         """What is left when the provider has ended: a last event may lack its blank line."""
         rest = self._cutter.rest()
-        cut = any(_loads(data) is None for _, data in events(rest))
+        cut = any(loose.loads(data) is None for _, data in events(rest))
         return b"" if cut else self._translated(rest)
 
     def _translated(self, block: bytes) -> bytes:
@@ -84,7 +81,7 @@ class Stream:
             return b""
         if not data:  # comments keep a connection open
             return b":\n\n" if raw.startswith(b":") else b""
-        document = _loads(data)
+        document = loose.loads(data)
         if not isinstance(document, dict):
             message = "an event of the provider's stream is not a JSON object"
             raise Refusal("upstream_invalid", message)
@@ -201,20 +198,6 @@ _HANDLERS = {
     "message_stop": Stream._stop,
     "error": Stream._error,
 }
-
-
-def _loads(data: bytes) -> Any:
-    """The document of an event, None if it is none. Half a surrogate pair becomes a question mark:
-    it cannot be written."""
-    text = data.decode("utf-8", "replace")
-    try:
-        document = json.loads(text)
-        if _SURROGATE.search(text):
-            whole = json.dumps(document, ensure_ascii=False)
-            document = json.loads(whole.encode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    return document
 
 
 def _inner(document: Document, key: str) -> Document:
